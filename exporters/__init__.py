@@ -1,0 +1,1 @@
+"""Console programs that stream metrics to Prometheus."""

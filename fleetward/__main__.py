@@ -1,0 +1,5 @@
+"""`python -m fleetward`."""
+
+from fleetward.main import main
+
+main()

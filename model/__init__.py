@@ -1,0 +1,1 @@
+"""The words of the fleet as frozen dataclasses, and the reader of the inventory."""

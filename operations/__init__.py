@@ -1,0 +1,1 @@
+"""What takes long and acts on many hosts: provisioning, and the wheels that nodes install from."""
