@@ -1,0 +1,1 @@
+"""The GPU exporter: what NVML says of every GPU of this node."""
