@@ -1,0 +1,91 @@
+"""From nothing to a cluster that has run a training job, step by step; taken up again where it was cut off."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fleetward.lab import inventory, lifecycle, sample_job, summary
+from fleetward.lab.engine import Engine
+from fleetward.lab.progress import Progress
+from fleetward.lab.spec import DEFAULT_NAME, DEFAULT_SUBNET, LabSpec, LabState, with_free_subnet
+from fleetward.model.errors import UsageError
+from fleetward.operations.playbook import PlaybookRun
+from fleetward.operations.provision import provision
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed; None stands for what was left out."""
+
+    name: str = DEFAULT_NAME
+    suite: str | None = None
+    nodes: int | None = None
+    subnet: str | None = None
+    bare: bool = False
+    provision: bool = True
+    job: bool = True
+
+
+def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
+    """Bring the lab to what was asked for and return its summary.
+
+    A lab that is ready and asked for nothing else is left as it is. One with another number of nodes is grown or
+    shrunk. One that was interrupted is taken up again.
+    """
+    began = time.monotonic()
+    engine = lifecycle.open_engine()
+    state = LabState.of(asked.name)
+    with lifecycle.held(state):
+        kept = state.read()
+        spec = _resolve(asked, kept[0] if kept else None)
+        if kept == (spec, True) and lifecycle.is_running(engine, spec):
+            return summary.of(engine, spec, state, job=None, seconds=time.monotonic() - began)
+        state.write(spec, ready=False)
+        lifecycle.start(engine, spec, state, progress)
+        job = None
+        if asked.provision:
+            _provision(spec, state, progress)
+            if asked.job:
+                job = _train(engine, spec, state, progress)
+        state.write(spec, ready=asked.provision)
+    return summary.of(engine, spec, state, job=job, seconds=time.monotonic() - began)
+
+
+def _resolve(asked: Asked, kept: LabSpec | None) -> LabSpec:
+    """Join what was typed with what the lab already is; refuse what would need another lab."""
+    if kept is None:
+        spec = LabSpec(asked.name, asked.suite or LabSpec.suite, asked.nodes or LabSpec.nodes, asked.bare)
+        if asked.subnet:
+            return replace(spec, subnet=asked.subnet)
+        return with_free_subnet(spec, frozenset() if asked.name == DEFAULT_NAME else frozenset({DEFAULT_SUBNET}))
+    for typed, is_now, option in (
+        (asked.suite, kept.suite, "--suite"),
+        (asked.subnet, kept.subnet, "--subnet"),
+        (asked.bare or None, kept.bare, "--bare"),
+    ):
+        if typed is not None and typed != is_now:
+            raise UsageError(
+                f"the lab {kept.name!r} is there with {option} {is_now}: take it down first"
+                f" (`fleetward lab down --name {kept.name}`), or give the other one a --name"
+            )
+    return replace(kept, nodes=kept.nodes if asked.nodes is None else asked.nodes)
+
+
+def _provision(spec: LabSpec, state: LabState, progress: Progress) -> None:
+    with progress.step("ansible-playbook playbooks/site.yml") as detail:
+        provision(
+            PlaybookRun(
+                inventory=inventory.of(spec, state),
+                environment={"FLEETWARD_LAB_STATE": str(state.folder)},
+                log=state.folder / "ansible.log",
+            ),
+            detail,
+        )
+
+
+def _train(engine: Engine, spec: LabSpec, state: LabState, progress: Progress) -> dict[str, Any]:
+    with progress.step("Sample training job on 2 nodes") as detail:
+        detail("putting it on the shared /home")
+        sample_job.prepare(engine, spec, state)
+        detail("running")
+        return sample_job.run(engine, spec)

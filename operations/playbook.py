@@ -1,0 +1,116 @@
+"""One run of one playbook through ansible-runner, as events on the way and a result at the end."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fleetward
+
+ROOT = Path(fleetward.__file__).parent
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """A task that failed on a host, or a host that did not answer."""
+
+    host: str
+    task: str
+    message: str
+    unreachable: bool = False
+
+    def __str__(self) -> str:
+        """Say where, what, and why, in one line."""
+        return f"{self.host}: {self.task}: {self.message}"
+
+
+@dataclass(frozen=True)
+class PlaybookResult:
+    """How a playbook ended: 0 is well; `changed` and `ok` count tasks per host."""
+
+    status: int
+    changed: Mapping[str, int] = field(default_factory=dict)
+    ok: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[TaskFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What to run, where, and how."""
+
+    inventory: Path
+    playbook: str = "site"
+    limit: str | None = None
+    tags: str | None = None
+    check: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
+    """Ansible's own output is appended here"""
+
+
+def ansible_environment() -> dict[str, str]:
+    """Return the settings that make Ansible find roles, plugins and programs of this very installation."""
+    beside = str(Path(sys.executable).parent)
+    return {
+        "ANSIBLE_CONFIG": str(ROOT / "playbooks/ansible.cfg"),
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "PATH": os.pathsep.join([beside, os.environ.get("PATH", "")]),
+        "ANSIBLE_PYTHON_INTERPRETER_FALLBACK": "python3",
+    }
+
+
+def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: None) -> PlaybookResult:
+    """Run it to the end; `on_task` is told the name of each task as it begins."""
+    import ansible_runner
+
+    failures: list[TaskFailure] = []
+
+    def on_event(event: dict[str, Any]) -> bool:
+        kind, data = event["event"], event.get("event_data", {})
+        if wanted.log and event.get("stdout"):
+            with wanted.log.open("a") as log:
+                log.write(event["stdout"] + "\n")
+        if kind == "playbook_on_task_start":
+            on_task(str(data.get("name", "")))
+        elif kind in {"runner_on_failed", "runner_on_unreachable"} and not data.get("ignore_errors"):
+            failures.append(_failure(data, unreachable=kind.endswith("unreachable")))
+        return False  # events are read here, not kept as files
+
+    private = tempfile.mkdtemp(prefix="fleetward-run-")
+    try:
+        words = [f"--tags={wanted.tags}"] if wanted.tags else []
+        words += ["--check"] if wanted.check else []
+        ended = ansible_runner.run(
+            private_data_dir=private,
+            playbook=str(ROOT / "playbooks" / f"{wanted.playbook}.yml"),
+            inventory=str(wanted.inventory.absolute()),
+            limit=wanted.limit,
+            cmdline=" ".join(words) or None,
+            extravars=dict(wanted.variables),
+            envvars={**ansible_environment(), **wanted.environment},
+            event_handler=on_event,
+            quiet=True,
+        )
+        stats = ended.stats or {}
+        return PlaybookResult(int(ended.rc), stats.get("changed", {}), stats.get("ok", {}), tuple(failures))
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _failure(data: Mapping[str, Any], *, unreachable: bool) -> TaskFailure:
+    result = data.get("res") or {}
+    words = str(result.get("msg") or "").strip()
+    if words in {"", "non-zero return code"}:
+        words = str(result.get("stderr") or result.get("stdout") or words).strip()
+    last = " / ".join(line.strip() for line in words.splitlines()[-3:])
+    return TaskFailure(
+        host=str(data.get("host", "?")),
+        task=str(data.get("task", "?")),
+        message=last,
+        unreachable=unreachable,
+    )

@@ -1,0 +1,43 @@
+"""Bringing hosts to what the inventory declares, by the same playbook for a lab and for a fleet."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from fleetward.model.errors import FleetwardError, OutOfReachError
+from fleetward.operations.playbook import PlaybookResult, PlaybookRun, run_playbook
+
+
+class ProvisionError(FleetwardError):
+    """A task failed; the message names host, task and reason."""
+
+
+def provision(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: None) -> PlaybookResult:
+    """Run site.yml and raise where it did not end well.
+
+    Raises OutOfReachError where hosts did not answer, ProvisionError where a task failed.
+    """
+    result = run_playbook(wanted, on_task)
+    if result.status == 0:
+        return result
+    where = f"; the whole output is in {wanted.log}" if wanted.log else ""
+    if not result.failures:
+        raise ProvisionError(f"Ansible ended with status {result.status} before any task failed{where}")
+    first, others = result.failures[0], len(result.failures) - 1
+    more = f" (and {others} more)" if others else ""
+    kind = OutOfReachError if first.unreachable else ProvisionError
+    raise kind(f"{first}{more}{where}")
+
+
+def with_control_plane(wanted: PlaybookRun, control_hosts: tuple[str, ...]) -> PlaybookRun:
+    """Widen a limit by the hosts whose files list every node: a new node is unknown until those are rendered."""
+    if wanted.limit is None:
+        return wanted
+    return replace(wanted, limit=",".join([wanted.limit, *control_hosts]))
+
+
+def default_inventory() -> Path:
+    """Return the inventory that comes with the distribution and declares the lab."""
+    from fleetward.operations.playbook import ROOT
+
+    return ROOT / "inventories/lab"
