@@ -89,3 +89,10 @@ def _train(engine: Engine, spec: LabSpec, state: LabState, progress: Progress) -
         sample_job.prepare(engine, spec, state)
         detail("running")
         return sample_job.run(engine, spec)
+
+
+def train(spec: LabSpec, progress: Progress) -> dict[str, Any]:
+    """Run the sample job on a lab that is up, and return its record."""
+    state = LabState.of(spec.name)
+    with lifecycle.held(state):
+        return _train(lifecycle.open_engine(), spec, state, progress)

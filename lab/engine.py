@@ -61,8 +61,12 @@ class Engine:
 
     def states(self, lab: str) -> dict[str, str]:
         """Return the state of every container of a lab by container name: running, exited, created, ..."""
-        listed = self._run("ps", "--all", "--filter", f"label={LABEL}={lab}", "--format", "{{.Names}}\t{{.State}}")
-        return dict(line.split("\t", 1) for line in listed.text.splitlines() if "\t" in line)
+        listed = self._run("ps", "--all", "--quiet", "--filter", f"label={LABEL}={lab}").text.split()
+        if not listed:
+            return {}
+        told = self._run("inspect", "--format", "{{.Name}}\t{{.State.Status}}", *listed).text
+        rows = [line.lstrip("/").partition("\t") for line in told.splitlines()]
+        return {name: state for name, _, state in rows}
 
     def start(self, spec: LabSpec, host: LabHost, state: LabState) -> None:
         """Start the container of one host, with systemd as its first process."""

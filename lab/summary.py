@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from fleetward.lab import inventory
 from fleetward.lab.engine import Engine
 from fleetward.lab.lifecycle import open_engine
 from fleetward.lab.spec import HEAD, LabSpec, LabState
@@ -18,6 +19,7 @@ def of(engine: Engine, spec: LabSpec, state: LabState, *, job: dict[str, Any] | 
     return {
         "lab": asdict(spec),
         "ready": bool(kept and kept[1]),
+        "inventory": str(inventory.of(spec, state)),
         "seconds": round(seconds, 1),
         "hosts": [{**asdict(host), "state": states.get(spec.container(host.name), "absent")} for host in spec.hosts],
         "nodes": _nodes(engine, spec),
@@ -63,11 +65,7 @@ def text(found: dict[str, Any]) -> str:
     """Write the whole summary for a person, ending with what to try next."""
     parts = [status_text(found)]
     if job := found["job"]:
-        result = job["result"]
-        parts.append(
-            f"\n  Job {job['job_id']} {job['state']}: accuracy {result['accuracy']:.3f} after {result['steps']} steps"
-            f" on {result['ranks']} ranks in {result['seconds']:.0f} s; accounted {job['alloc_tres']}"
-        )
+        parts.append("\n  " + job_text(job))
     name = "" if found["lab"]["name"] == "lab" else f" --name {found['lab']['name']}"
     head = found["hosts"][0]["address"]
     parts.append(
@@ -78,3 +76,12 @@ def text(found: dict[str, Any]) -> str:
         f"    fleetward lab down{name}                              leaves nothing behind"
     )
     return "\n".join(parts)
+
+
+def job_text(job: dict[str, Any]) -> str:
+    """Write what became of the sample job in one line."""
+    result = job["result"]
+    return (
+        f"Job {job['job_id']} {job['state']}: accuracy {result['accuracy']:.3f} after {result['steps']} steps"
+        f" on {result['ranks']} ranks in {result['seconds']:.0f} s; accounted {job['alloc_tres']}"
+    )

@@ -75,6 +75,18 @@ def status(name: str, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2) if as_json else summary.status_text(found))
 
 
+@lab.command()
+@name_option
+@json_option
+def job(name: str, as_json: bool) -> None:
+    """Run the sample training job once more and wait for it."""
+    from fleetward.lab import bring_up, summary
+    from fleetward.lab.progress import for_stderr
+
+    result = bring_up.train(kept_spec(name), for_stderr())
+    click.echo(json.dumps(result, indent=2) if as_json else summary.job_text(result))
+
+
 @lab.command(context_settings={"ignore_unknown_options": True})
 @name_option
 @click.argument("node", default="head")

@@ -1,0 +1,115 @@
+"""The cluster as its users see it: nodes with GPUs, a training job with accounting, utilisation where the job is."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+from checks import missing
+from ClusterShell.NodeSet import NodeSet
+from conftest import FLEETWARD, Lab, fleetward
+
+pytestmark = pytest.mark.lab
+
+JOB_SECONDS = 240
+FOLDER = "/home/researcher/digits"
+
+
+def test_every_role_provides_what_it_is_there_for(lab: Lab) -> None:
+    assert missing(lab) == []
+
+
+def test_sinfo_shows_the_nodes_with_their_gpus(lab: Lab) -> None:
+    rows = lab.told("head", "sinfo", "--noheader", "--partition=gpu", "--Node", "--format=%N %G %t").split("\n")
+    assert [row.split() for row in rows if row] == [[f"gpu00{n}", "gpu:h100:8", "idle"] for n in (1, 2, 3)]
+
+
+def test_nodes_command_agrees_with_slurm(lab: Lab) -> None:
+    nodes = json.loads(lab.told("head", "fleetward", "nodes", "--json"))["nodes"]
+    assert [node["name"] for node in nodes] == ["gpu001", "gpu002", "gpu003"]
+
+
+def gpus_of_job(lab: Lab, job_id: int) -> set[tuple[str, str]]:
+    """Return (node, GPU index) of all that `scontrol -d show job` names."""
+    shown = lab.told("head", "scontrol", "-d", "show", "job", str(job_id))
+    found: set[tuple[str, str]] = set()
+    for nodes, indices in re.findall(r"Nodes=(\S+) .*?GRES=gpu:h100:\d+\(IDX:([\d,-]+)\)", shown):
+        for node in NodeSet(nodes):
+            found |= {(node, index) for index in NodeSet(f"[{indices}]")}
+    return found
+
+
+def busy_gpus(lab: Lab) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the GPUs above one half and those at zero, as Prometheus has them now."""
+    rows = [((m["node"], m["gpu"]), value) for m, value in lab.prometheus("gpu_utilization_ratio")]
+    return {gpu for gpu, value in rows if value > 0.5}, {gpu for gpu, value in rows if value == 0}
+
+
+def test_training_job_completes_and_is_seen_where_it_runs(lab: Lab) -> None:
+    submit = subprocess.Popen(
+        [FLEETWARD, "lab", "job", "--name", lab.name, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    seen: list[tuple[set[tuple[str, str]], set[tuple[str, str]]]] = []
+    named: set[tuple[str, str]] = set()
+    while submit.poll() is None:
+        queue = lab.told("head", "squeue", "--noheader", "--states=R", "--format=%A").split()
+        if queue:
+            named = named or gpus_of_job(lab, int(queue[0]))
+            seen.append(busy_gpus(lab))
+        time.sleep(1)
+    printed, said = submit.communicate()
+    assert submit.returncode == 0, said
+    job = json.loads(printed)
+    everywhere = {(f"gpu00{n}", str(index)) for n in (1, 2, 3) for index in range(8)}
+    assert len(named) == 16
+    assert (named, everywhere - named) in seen, (
+        "Prometheus never showed exactly the job's GPUs busy and the others idle"
+    )
+    assert job["state"] == "COMPLETED"
+    assert job["result"]["accuracy"] > 0.95
+    account = lab.told("head", "sacct", "-nXP", "-j", str(job["job_id"]), "--format=State,AllocTRES")
+    assert account.startswith("COMPLETED|")
+    assert "gres/gpu:h100=16" in account
+
+
+def test_requeued_in_the_middle_the_job_resumes_and_reaches_the_same_accuracy(lab: Lab) -> None:
+    uninterrupted = json.loads(lab.told("head", "cat", f"{FOLDER}/checkpoints/result.json"))
+    lab.told("head", "rm", "-rf", f"{FOLDER}/checkpoints")
+    job = lab.told("head", "sh", "-c", f"cd {FOLDER} && fleetward submit job.yaml --json", user="researcher")
+    job_id = str(json.loads(job)["job_id"])
+    wait_until(lambda: lab.on("head", "sh", "-c", f"ls {FOLDER}/checkpoints/*.npz").returncode == 0, 90)
+    lab.told("head", "scontrol", "requeue", job_id)
+    wait_until(lambda: lab.told("head", "sacct", "-nXP", "-j", job_id, "--format=State").strip() == "COMPLETED", 200)
+    result = json.loads(lab.told("head", "cat", f"{FOLDER}/checkpoints/result.json"))
+    assert result["resumed_from_step"] > 0
+    assert result["accuracy"] == uninterrupted["accuracy"]
+
+
+def test_up_on_a_running_lab_changes_nothing(lab: Lab) -> None:
+    before = lab.told("head", "stat", "-c", "%Y", "/etc/slurm/slurm.conf", "/proc/1")
+    again = fleetward("lab", "up", "--name", lab.name, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["seconds"] < 10
+    assert lab.told("head", "stat", "-c", "%Y", "/etc/slurm/slurm.conf", "/proc/1") == before
+
+
+def test_site_a_second_time_changes_nothing(lab: Lab) -> None:
+    again = fleetward("provision", "--json", *inventory_of(lab))
+    assert again.returncode == 0, again.stderr
+    assert set(json.loads(again.stdout)["changed"].values()) <= {0}
+
+
+def inventory_of(lab: Lab) -> tuple[str, str]:
+    where = json.loads(fleetward("lab", "status", "--name", lab.name, "--json").stdout)["inventory"]
+    return ("--inventory", where)
+
+
+def wait_until(holds, seconds: float) -> None:  # type: ignore[no-untyped-def]
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"did not come to hold within {seconds} s"
+        time.sleep(1)
