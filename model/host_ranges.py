@@ -1,0 +1,57 @@
+"""Host names folded into ranges, `gpu[001-008],head`, and expanded again.
+
+Only the digits at the end of a name are folded: that is the form every reader of Slurm's files understands.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ClusterShell.NodeSet import NodeSet, NodeSetParseError
+from ClusterShell.RangeSet import RangeSet
+
+_INTEGER_DIGITS = 18
+"""Longer runs of digits are not folded: readers hold an index in 64 bits."""
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key under which `gpu9` comes before `gpu10`."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((1, int(part), part) if part.isdecimal() and part.isascii() else (0, 0, part) for part in parts)
+
+
+def fold(names: Iterable[str]) -> str:
+    """Fold names into one host list; each name once, in natural order of their stems."""
+    indices: dict[str, set[str]] = {}
+    for name in names:
+        stem, digits = _split(name)
+        indices.setdefault(stem, set()).add(digits)
+    return ",".join(_fold_stem(stem, indices[stem]) for stem in sorted(indices, key=natural_key))
+
+
+def expand(pattern: str) -> list[str]:
+    """Expand a host list such as `gpu[001-003,007],head`; ValueError where it is malformed."""
+    if re.search(r"[@!&^\s]", pattern):  # operators of ClusterShell, which Slurm does not know
+        raise ValueError(f"{pattern!r} is not a list of host names")
+    try:
+        return sorted(NodeSet(pattern, resolver=None), key=natural_key) if pattern else []
+    except NodeSetParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def _split(name: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(.*?)([0-9]*)", name, re.DOTALL)
+    assert match is not None  # noqa: S101  matches every string
+    stem, digits = match.groups()
+    if len(digits) > _INTEGER_DIGITS:
+        return name, ""
+    return stem, digits
+
+
+def _fold_stem(stem: str, indices: set[str]) -> str:
+    names = [stem] if "" in indices else []
+    numbered = sorted(indices - {""}, key=lambda digits: (len(digits), digits))
+    if len(numbered) == 1:
+        names.append(stem + numbered[0])
+    elif numbered:
+        names.append(f"{stem}[{RangeSet.fromlist(numbered)}]")
+    return ",".join(names)
