@@ -1,0 +1,111 @@
+"""The lookup `fleet`: files rendered from the inventory, for the roles to put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = """
+name: fleet
+author: Fleetward
+version_added: "0.1.0"
+short_description: Files rendered from the inventory
+description:
+  - Reads the inventory as declared, checks it, and returns the text of a file that follows from it.
+  - No host is asked, and no fact is used.
+options:
+  _terms:
+    description:
+      - Names of files, such as V(slurm.conf), V(gres.conf), V(cgroup.conf), V(topology.conf), V(hosts),
+        V(accounting.json), V(targets/gpu.json), V(targets/node.json), or V(node.json) together with O(host).
+      - V(topology.conf) is empty where the fleet declares no switches.
+      - V(problems), alone, returns the list of what is wrong with the inventory, one sentence each.
+    required: true
+    type: list
+    elements: str
+  host:
+    description: The host whose V(node.json) is wanted.
+    type: str
+  inventory:
+    description: Another inventory than the one that the play runs on.
+    type: path
+"""
+
+EXAMPLES = """
+- name: The text of slurm.conf
+  ansible.builtin.copy:
+    content: "{{ lookup('fleet', 'slurm.conf') }}"
+    dest: /etc/slurm/slurm.conf
+    mode: "0644"
+
+- name: Refuse an inventory that does not add up
+  ansible.builtin.assert:
+    that: fleet_problems | length == 0
+    fail_msg: "{{ fleet_problems | join('\\n') }}"
+  vars:
+    fleet_problems: "{{ lookup('fleet', 'problems') }}"
+"""
+
+RETURN = """
+_list:
+  description: The text of each file; for V(problems) one list of sentences.
+  type: list
+  elements: raw
+"""
+
+try:
+    from fleetward.slurm.configuration_cache import RenderedInventory, problems_of, rendered
+except ImportError as error:
+    _IMPORT_ERROR: ImportError | None = error
+else:
+    _IMPORT_ERROR = None
+
+PROBLEMS = "problems"
+
+
+class LookupModule(LookupBase):
+    """Hands out what `fleetward.slurm` renders."""
+
+    def run(
+        self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: object
+    ) -> list[str] | list[list[str]]:
+        """Return one text for each name in `terms`."""
+        if _IMPORT_ERROR is not None:
+            raise AnsibleError(
+                "The lookup fleet needs the package fleetward with its head extra in the Python that runs Ansible: "
+                f"{_IMPORT_ERROR}"
+            ) from _IMPORT_ERROR
+        self.set_options(var_options=variables, direct=kwargs)
+        inventory = self._inventory(variables or {})
+        if list(terms) == [PROBLEMS]:
+            return [list(problems_of(inventory))]
+        from fleetward.model.errors import FleetwardError
+
+        try:
+            files = rendered(inventory)
+            return [_file(files, str(term), self.get_option("host")) for term in terms]
+        except FleetwardError as error:
+            raise AnsibleError(str(error)) from error
+
+    def _inventory(self, variables: Mapping[str, Any]) -> Path:
+        option = self.get_option("inventory")
+        if option:
+            return Path(option)
+        sources = variables.get("ansible_inventory_sources") or []
+        if len(sources) == 1:
+            return Path(str(sources[0]))
+        if variables.get("inventory_dir"):
+            return Path(str(variables["inventory_dir"]))
+        raise AnsibleError(
+            f"The lookup fleet reads one inventory, but there are {len(sources)}; give one -i, or the option inventory="
+        )
+
+
+def _file(files: RenderedInventory, name: str, host: str | None) -> str:
+    if name == "topology.conf":
+        return files.shared.get(name, "")
+    return files.text(name, host)
