@@ -1,0 +1,160 @@
+"""What the NVML stand-in is told: its scenario file, as a value to change and render, and event lines.
+
+The stand-in (`nvml/`) ignores a line that it does not understand, so that a half-right file never takes a node down;
+here the same line is an error, so that a person learns of it. The keys are those of `nvml/keys.h`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from fleetward.model.errors import UsageError
+
+MAX_GPUS = 16
+"""The most GPUs per node that the stand-in can play."""
+
+GPU_NUMBERS = frozenset(
+    {
+        "clock_event_reasons",
+        "delay_ms",
+        "ecc_aggregate_corrected",
+        "ecc_aggregate_uncorrected",
+        "ecc_corrected",
+        "ecc_mode",
+        "ecc_uncorrected",
+        "energy_joules",
+        "error",
+        "lost",
+        "max_memory_clock_mhz",
+        "max_sm_clock_mhz",
+        "memory_clock_mhz",
+        "memory_reserved_mib",
+        "memory_temperature",
+        "memory_total_mib",
+        "memory_used_mib",
+        "memory_utilization_percent",
+        "mig_mode",
+        "minor_number",
+        "nvlink_count",
+        "nvlink_crc_errors",
+        "nvlink_down_mask",
+        "nvlink_recovery_errors",
+        "nvlink_replay_errors",
+        "pcie_generation",
+        "pcie_max_generation",
+        "pcie_max_width",
+        "pcie_replays",
+        "pcie_width",
+        "persistence_mode",
+        "power_default_limit_watts",
+        "power_limit_watts",
+        "power_watts",
+        "recovery_action",
+        "remapped_rows_corrected",
+        "remapped_rows_failed",
+        "remapped_rows_pending",
+        "remapped_rows_uncorrected",
+        "retired_pages_corrected",
+        "retired_pages_pending",
+        "retired_pages_uncorrected",
+        "sm_clock_mhz",
+        "temperature",
+        "utilization_percent",
+    }
+)
+GPU_TEXTS = frozenset({"name", "pci_bus_id", "serial", "uuid", "vbios_version"})
+DRIVER_NUMBERS = frozenset({"cuda_version", "event_wait_error", "gpu_count", "loaded", "mismatch"})
+DRIVER_TEXTS = frozenset({"nvml_version", "seed", "version"})
+
+Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The settings of one node's stand-in, in the order in which they are written; a later one wins."""
+
+    settings: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a key or a value that the stand-in would ignore."""
+        for key, value in self.settings.items():
+            _check(key, value)
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+
+    def with_gpu(self, index: int | None, **settings: Value) -> "Scenario":
+        """Return the scenario with these settings of one GPU, or of all where `index` is None."""
+        return self._with("all" if index is None else f"gpu.{index}", settings)
+
+    def with_driver(self, **settings: Value) -> "Scenario":
+        """Return the scenario with these settings of the driver."""
+        return self._with("driver", settings)
+
+    def without_gpu(self, index: int | None) -> "Scenario":
+        """Return the scenario with nothing set for one GPU, or for none at all where `index` is None."""
+        prefixes = ("all.", "gpu.") if index is None else (f"gpu.{index}.",)
+        return Scenario({key: value for key, value in self.settings.items() if not key.startswith(prefixes)})
+
+    def render(self) -> str:
+        """Return the file's text; write it beside the real one and rename, so that it is never seen half."""
+        return "".join(f"{key}={value}\n" for key, value in self.settings.items())
+
+    @staticmethod
+    def parse(text: str) -> "Scenario":
+        """Read a scenario file's text; raises UsageError with the line that is wrong."""
+        settings: dict[str, Value] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line or line.startswith("#"):
+                continue
+            key, separator, value = line.partition("=")
+            if not separator:
+                raise UsageError(f"scenario line {number}: {line!r} is no KEY=VALUE")
+            settings.pop(key, None)
+            settings[key] = value
+        return Scenario(settings)
+
+    def _with(self, prefix: str, settings: Mapping[str, Value]) -> "Scenario":
+        changed = {f"{prefix}.{key}": value for key, value in settings.items()}
+        kept = {key: value for key, value in self.settings.items() if key not in changed}
+        return Scenario({**kept, **changed})
+
+
+def xid_event(gpu: int, code: int) -> str:
+    """Return the line that raises an XID on a GPU when it is appended to the event file."""
+    if not 0 <= gpu < MAX_GPUS:
+        raise UsageError(f"GPU {gpu} is not one of 0 to {MAX_GPUS - 1}")
+    if not 0 < code < 2**32:
+        raise UsageError(f"XID {code} is not a positive 32-bit number")
+    return f"xid {gpu} {code}\n"
+
+
+def _check(key: str, value: Value) -> None:
+    scope, _, name = key.partition(".")
+    numbers, texts = (DRIVER_NUMBERS, DRIVER_TEXTS) if scope == "driver" else (GPU_NUMBERS, GPU_TEXTS)
+    if scope == "gpu":
+        index, _, name = name.partition(".")
+        if not (index.isascii() and index.isdigit() and int(index) < MAX_GPUS):
+            raise UsageError(f"scenario key {key!r}: GPU {index!r} is not one of 0 to {MAX_GPUS - 1}")
+    elif scope not in {"all", "driver"}:
+        raise UsageError(f"scenario key {key!r}: write gpu.N.NAME, all.NAME or driver.NAME")
+    if name in numbers:
+        _check_number(key, value)
+    elif name in texts:
+        _check_text(key, value)
+    else:
+        raise UsageError(f"scenario key {key!r}: no such name; one of {', '.join(sorted(numbers | texts))}")
+
+
+def _check_number(key: str, value: Value) -> None:
+    try:
+        number = float(int(value, 0)) if isinstance(value, str) and value.startswith("0x") else float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"scenario key {key!r}: {value!r} is no number")
+
+
+def _check_text(key: str, value: Value) -> None:
+    text = str(value)
+    if not (0 < len(text) < 96 and text.isascii() and text.isprintable()):
+        raise UsageError(f"scenario key {key!r}: {text!r} is not 1 to 95 printable ASCII characters")
