@@ -37,7 +37,7 @@ def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
     state = LabState.of(asked.name)
     with lifecycle.held(state):
         kept = state.read()
-        spec = _resolve(asked, kept[0] if kept else None)
+        spec = resolve(asked, kept[0] if kept else None)
         if kept == (spec, True) and lifecycle.is_running(engine, spec):
             return summary.of(engine, spec, state, job=None, seconds=time.monotonic() - began)
         state.write(spec, ready=False)
@@ -51,7 +51,7 @@ def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
     return summary.of(engine, spec, state, job=job, seconds=time.monotonic() - began)
 
 
-def _resolve(asked: Asked, kept: LabSpec | None) -> LabSpec:
+def resolve(asked: Asked, kept: LabSpec | None) -> LabSpec:
     """Join what was typed with what the lab already is; refuse what would need another lab."""
     if kept is None:
         spec = LabSpec(asked.name, asked.suite or LabSpec.suite, asked.nodes or LabSpec.nodes, asked.bare)

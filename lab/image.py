@@ -93,7 +93,7 @@ def build(engine: Engine, spec: LabSpec) -> None:
     made = recipe(spec)
     with tempfile.TemporaryDirectory(dir=work, prefix=f"{spec.suite}-") as folder:
         archive = Path(folder) / "root.tar"
-        _bootstrap(made, archive)
+        bootstrap(made, archive)
         try:
             run(
                 [
@@ -106,7 +106,8 @@ def build(engine: Engine, spec: LabSpec) -> None:
             raise FleetwardError(f"{engine.facts.engine} could not take the image: {error}") from None
 
 
-def _bootstrap(made: Recipe, archive: Path) -> None:
+def bootstrap(made: Recipe, archive: Path) -> None:
+    """Make the root file system as an archive; raises OutOfReachError where the mirror does not answer."""
     command = [
         *("mmdebstrap", "--variant=minbase", f"--include={','.join(made.packages)}"),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in made.trimmed),
@@ -115,7 +116,7 @@ def _bootstrap(made: Recipe, archive: Path) -> None:
         '--aptopt=Acquire::Retries "3"',
         '--aptopt=Acquire::http::Timeout "30"',
         *(f"--customize-hook={hook}" for hook in made.customize),
-        *("--quiet", made.suite, str(archive)),
+        *(made.suite, str(archive)),
     ]
     try:
         done = subprocess.run(

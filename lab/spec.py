@@ -127,14 +127,15 @@ class LabState:
 
     def read(self) -> tuple[LabSpec, bool] | None:
         """Return what was asked for and whether it was reached; None where there is no such lab."""
+        record = self.folder / "lab.json"
         try:
-            kept = json.loads((self.folder / "lab.json").read_text())
+            kept = json.loads(record.read_text())
+            ready = bool(kept.pop("ready"))
+            return LabSpec(**kept), ready
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise UsageError(f"{self.folder / 'lab.json'}: {error}; `fleetward lab down` removes it") from None
-        ready = bool(kept.pop("ready"))
-        return LabSpec(**kept), ready
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(f"{record} is damaged ({error}): `fleetward lab down` removes it") from None
 
     def write(self, spec: LabSpec, *, ready: bool) -> None:
         """Record what this lab is, and whether `lab up` came to its end."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fleetward.model.errors import FleetwardError, OutOfReachError
-from fleetward.operations.playbook import PlaybookResult, PlaybookRun, run_playbook
+from fleetward.model.fleet import CONTROLLER_GROUP, DATABASE_GROUP, Fleet
+from fleetward.operations.playbook import ROOT, PlaybookResult, PlaybookRun, run_playbook
 
 
 class ProvisionError(FleetwardError):
@@ -29,15 +30,19 @@ def provision(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: No
     raise kind(f"{first}{more}{where}")
 
 
-def with_control_plane(wanted: PlaybookRun, control_hosts: tuple[str, ...]) -> PlaybookRun:
-    """Widen a limit by the hosts whose files list every node: a new node is unknown until those are rendered."""
+def control_plane(fleet: Fleet) -> tuple[str, ...]:
+    """Return the hosts whose files list every node: a new node is unknown until those are rendered again."""
+    groups = (CONTROLLER_GROUP, DATABASE_GROUP, "prometheus")
+    return tuple(dict.fromkeys(node.name for group in groups for node in fleet.members(group)))
+
+
+def with_control_plane(wanted: PlaybookRun, hosts: tuple[str, ...]) -> PlaybookRun:
+    """Widen a limit by those hosts; a run without a limit has them anyway."""
     if wanted.limit is None:
         return wanted
-    return replace(wanted, limit=",".join([wanted.limit, *control_hosts]))
+    return replace(wanted, limit=",".join([wanted.limit, *hosts]))
 
 
 def default_inventory() -> Path:
     """Return the inventory that comes with the distribution and declares the lab."""
-    from fleetward.operations.playbook import ROOT
-
     return ROOT / "inventories/lab"

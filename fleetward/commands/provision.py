@@ -29,8 +29,8 @@ def provision(inventory: Path | None, limit: str | None, tags: str | None, check
     wanted = provisioning.with_control_plane(
         PlaybookRun(inventory=folder, limit=limit, tags=tags, check=check), provisioning.control_plane(fleet)
     )
-    if wanted.limit != limit:
-        click.echo(f"also: {wanted.limit.removeprefix(str(limit)).strip(',')}, which list every node", err=True)
+    if limit is not None:
+        click.echo(f"limited to {wanted.limit}: the control plane's files list every node", err=True)
     with for_stderr().step("ansible-playbook playbooks/site.yml") as detail:
         result = provisioning.provision(wanted, detail)
     if as_json:

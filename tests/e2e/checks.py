@@ -1,5 +1,6 @@
 """What each role provides, as seen from outside. Without the role its check fails and says what is missing."""
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import httpx
 class Cluster(Protocol):
     """The part of a lab that the checks ask."""
 
-    def on(self, node: str, *command: str, user: str = "root", seconds: float = 60): ...  # type: ignore[no-untyped-def]
+    def on(
+        self, node: str, *command: str, user: str = "root", seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]: ...
 
     def address(self, node: str) -> str: ...
 

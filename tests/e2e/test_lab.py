@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 from checks import missing
@@ -108,7 +109,7 @@ def inventory_of(lab: Lab) -> tuple[str, str]:
     return ("--inventory", where)
 
 
-def wait_until(holds, seconds: float) -> None:  # type: ignore[no-untyped-def]
+def wait_until(holds: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, f"did not come to hold within {seconds} s"
