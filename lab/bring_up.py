@@ -37,7 +37,7 @@ def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
     state = LabState.of(asked.name)
     with lifecycle.held(state):
         kept = state.read()
-        spec = resolve(asked, kept[0] if kept else None)
+        spec = resolve(asked, kept[0]) if kept else _new(asked, engine)
         if kept == (spec, True) and lifecycle.is_running(engine, spec):
             return summary.of(engine, spec, state, job=None, seconds=time.monotonic() - began)
         state.write(spec, ready=False)
@@ -51,13 +51,19 @@ def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
     return summary.of(engine, spec, state, job=job, seconds=time.monotonic() - began)
 
 
-def resolve(asked: Asked, kept: LabSpec | None) -> LabSpec:
+def _new(asked: Asked, engine: Engine) -> LabSpec:
+    """Return a lab that does not exist yet; its subnet is one that nothing else has."""
+    spec = LabSpec(
+        asked.name, asked.suite or LabSpec.suite, LabSpec.nodes if asked.nodes is None else asked.nodes, asked.bare
+    )
+    if asked.subnet:
+        return replace(spec, subnet=asked.subnet)
+    reserved = frozenset() if asked.name == DEFAULT_NAME else frozenset({DEFAULT_SUBNET})
+    return with_free_subnet(spec, engine.subnets() | reserved)
+
+
+def resolve(asked: Asked, kept: LabSpec) -> LabSpec:
     """Join what was typed with what the lab already is; refuse what would need another lab."""
-    if kept is None:
-        spec = LabSpec(asked.name, asked.suite or LabSpec.suite, asked.nodes or LabSpec.nodes, asked.bare)
-        if asked.subnet:
-            return replace(spec, subnet=asked.subnet)
-        return with_free_subnet(spec, frozenset() if asked.name == DEFAULT_NAME else frozenset({DEFAULT_SUBNET}))
     for typed, is_now, option in (
         (asked.suite, kept.suite, "--suite"),
         (asked.subnet, kept.subnet, "--subnet"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -34,6 +35,12 @@ class Engine:
         first = json.loads(found.text)[0]
         labels = first.get("Labels") or first.get("Config", {}).get("Labels") or {}
         return str(labels.get("fleetward.recipe", ""))
+
+    def subnets(self) -> frozenset[str]:
+        """Return the subnets of every network that the engine knows, in CIDR notation."""
+        names = self._run("network", "ls", "--format", "{{.Name}}").text.split()
+        told = self._run("network", "inspect", *names).text if names else ""
+        return frozenset(re.findall(r'"(\d+\.\d+\.\d+\.\d+/\d+)"', told))
 
     def create_network(self, spec: LabSpec) -> None:
         """Make the lab's bridge; one that is there already with the same subnet is kept."""

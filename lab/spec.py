@@ -153,10 +153,11 @@ def known_labs() -> Iterator[tuple[LabSpec, bool]]:
 
 
 def with_free_subnet(spec: LabSpec, taken: frozenset[str]) -> LabSpec:
-    """Move a lab to the first 10.213.N.0/24 that no other lab has; the default lab's own stays first."""
-    others = {other.subnet for other, _ in known_labs() if other.name != spec.name} | taken
+    """Move a lab to the first 10.213.N.0/24 that overlaps neither another lab's nor a `taken` network."""
+    networks = [*taken, *(other.subnet for other, _ in known_labs() if other.name != spec.name)]
+    others = [ipaddress.IPv4Network(network, strict=False) for network in networks]
     for n in range(1, 255):
-        candidate = f"10.213.{n}.0/24"
-        if candidate not in others:
-            return replace(spec, subnet=candidate)
+        candidate = ipaddress.IPv4Network(f"10.213.{n}.0/24")
+        if not any(candidate.overlaps(other) for other in others):
+            return replace(spec, subnet=str(candidate))
     raise UsageError("every subnet 10.213.1.0/24 to 10.213.254.0/24 is in use: take a lab down or name --subnet")
