@@ -14,16 +14,13 @@ names, and folders of variables beside a playbook. Templates are not evaluated.
 """
 
 import re
-import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleetward.model.yaml_files import read_yaml
-
-Variables = Mapping[str, Any]
-Problem = Callable[[str], None]
+from fleetward.model.ansible_files import Problem, VariableFiles, Variables, YamlFiles, inventory_sources
+from fleetward.model.host_ranges import expand_ansible_range
 
 _SOURCE_SUFFIXES = (".yml", ".yaml", ".json")
 _IGNORED_SUFFIXES = (
@@ -42,7 +39,6 @@ _IGNORED_SUFFIXES = (
 )
 _NOT_SOURCES = ("group_vars", "host_vars", "vars_plugins")
 _GROUP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MOST_HOSTS_OF_A_RANGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,15 @@ class Host:
 
 @dataclass(frozen=True)
 class AnsibleInventory:
-    """What an inventory says, merged; `fleet_variables` are those of the group `all`."""
+    """What an inventory says, merged."""
 
     hosts: Mapping[str, Host]
     groups: Mapping[str, tuple[str, ...]]
+    """The hosts of every group and the groups below it."""
     all_variables: Variables
+    """The variables of the group `all`."""
+    is_whole: bool
+    """False where a file could not be read, so that what seems to be missing may be in there."""
 
 
 @dataclass
@@ -77,80 +77,26 @@ class _Group:
 
 def read_inventory(path: Path, problem: Problem) -> AnsibleInventory:
     """Read an inventory file or folder; what is wrong with it goes to `problem`, and the rest is still read."""
-    builder = _Builder(problem)
-    for source in _sources(path, problem):
+    files = YamlFiles(problem)
+    builder = _Builder(files, problem)
+    for source in inventory_sources(path, problem):
         builder.add_source(source)
     folder = path if path.is_dir() else path.parent
     return builder.merged(folder)
 
 
-def expand_host_range(pattern: str) -> list[str]:
-    """Expand Ansible's ranges in a host name; ValueError where a range is malformed."""
-    if "[" not in pattern:
-        return [pattern]
-    head, _, rest = pattern.partition("[")
-    bounds, bracket, tail = rest.partition("]")
-    if not bracket:
-        raise ValueError("a range needs a closing bracket")
-    return [head + item + end for item in _range_items(bounds) for end in expand_host_range(tail)]
-
-
-def _range_items(bounds: str) -> list[str]:
-    begin, *others = bounds.split(":")
-    if len(others) not in (1, 2) or not others[0]:
-        raise ValueError("a range is [first:last] or [first:last:step]")
-    begin, end, step = begin or "0", others[0], int(others[1]) if len(others) == 2 else 1
-    if step < 1:
-        raise ValueError("the step of a range is 1 or more")
-    letters = string.ascii_letters
-    if begin in letters and end in letters:
-        items = list(letters[letters.index(begin) : letters.index(end) + 1 : step])
-    else:
-        width = len(begin) if len(begin) > 1 and begin[0] == "0" else 0
-        if width and len(end) != width:
-            raise ValueError("first and last of a padded range are equally long")
-        numbers = range(int(begin), int(end) + 1, step)
-        if len(numbers) > _MOST_HOSTS_OF_A_RANGE:
-            raise ValueError(f"a range has at most {_MOST_HOSTS_OF_A_RANGE} hosts")
-        items = [str(number).zfill(width) for number in numbers]
-    if not items:
-        raise ValueError("the first of a range comes before its last")
-    return items
-
-
-def _sources(path: Path, problem: Problem) -> Iterator[Path]:
-    if not path.exists():
-        problem(f"{path}: there is no such inventory; name a file or a folder of YAML files")
-        return
-    if path.is_file():
-        yield path
-        return
-    found = False
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name in _NOT_SOURCES or entry.name.endswith(_IGNORED_SUFFIXES):
-            continue
-        if entry.is_dir():
-            problem(f"{entry}: Ansible would read this folder as another inventory; move its files up or away")
-        elif entry.suffix not in _SOURCE_SUFFIXES:
-            problem(f"{entry}: only YAML inventories ({', '.join(_SOURCE_SUFFIXES)}) are read; convert or remove it")
-        else:
-            found = True
-            yield entry
-    if not found:
-        problem(f"{path}: holds no inventory file; write hosts.yml")
-
-
 class _Builder:
     """Collects groups and hosts from the files, then merges their variables."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, files: YamlFiles, problem: Problem) -> None:
+        self._files = files
         self._problem = problem
         self._groups = {"all": _Group("all"), "ungrouped": _Group("ungrouped")}
         self._host_variables: dict[str, dict[str, Any]] = {}
 
     def add_source(self, path: Path) -> None:
         """Add what one inventory file declares."""
-        document = read_yaml(path, self._problem)
+        document = self._files.read(path)
         if document is None:
             return
         if not isinstance(document, dict) or "plugin" in document:
@@ -217,7 +163,7 @@ class _Builder:
             self._problem(f"{path}: host {pattern}: needs a mapping of variables, not {variables!r}")
             return
         try:
-            names = expand_host_range(pattern)
+            names = expand_ansible_range(pattern)
         except ValueError as error:
             self._problem(f"{path}: group {group.name}: host {pattern!r}: {error}")
             return
@@ -245,7 +191,7 @@ class _Builder:
         """Return the inventory with the variables of groups and hosts merged."""
         self._reconcile()
         ranked = sorted(self._groups.values(), key=lambda group: (group.depth, group.priority, group.name))
-        files = _VariableFiles(folder, self._problem)
+        files = VariableFiles(folder, self._files, self._problem)
         from_groups = {group.name: files.read("group_vars", group.name) for group in ranked}
         groups_of = self._groups_of_hosts(ranked)
         bases: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -257,7 +203,7 @@ class _Builder:
                 bases[groups] = self._group_base(groups, from_groups)
             variables = {**bases[groups], **self._host_variables[name], **files.read("host_vars", name)}
             hosts[name] = Host(name, groups, variables)
-        return AnsibleInventory(hosts, members, self._group_base(("all",), from_groups))
+        return AnsibleInventory(hosts, members, self._group_base(("all",), from_groups), self._files.all_read)
 
     def _group_base(self, groups: tuple[str, ...], from_files: Mapping[str, Variables]) -> dict[str, Any]:
         base: dict[str, Any] = {}
@@ -306,47 +252,3 @@ class _Builder:
             for name in self._members(group.name):
                 groups[name].append(group.name)
         return {name: tuple(names) for name, names in groups.items()}
-
-
-class _VariableFiles:
-    """Reads `group_vars/` and `host_vars/`; a folder of a name wins over a file of that name."""
-
-    def __init__(self, folder: Path, problem: Problem) -> None:
-        self._folder = folder
-        self._problem = problem
-        self._entries: dict[str, frozenset[str]] = {}
-
-    def read(self, kind: str, name: str) -> Variables:
-        """Return the merged variables of one group or host."""
-        entries = self._entries.get(kind)
-        if entries is None:
-            folder = self._folder / kind
-            entries = frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
-            self._entries[kind] = entries
-        variables: dict[str, Any] = {}
-        for suffix in ("", *_SOURCE_SUFFIXES):
-            if name + suffix in entries:
-                path = self._folder / kind / (name + suffix)
-                for file in _variable_files(path) if path.is_dir() else [path]:
-                    variables.update(self._read_file(file))
-                break
-        return variables
-
-    def _read_file(self, path: Path) -> dict[str, Any]:
-        document = read_yaml(path, self._problem)
-        if document is None:
-            return {}
-        if not isinstance(document, dict):
-            self._problem(f"{path}: needs variables as `name: value`, not {type(document).__name__}")
-            return {}
-        return document
-
-
-def _variable_files(folder: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name.endswith("~"):
-            continue
-        if entry.is_dir() and not entry.suffix:
-            yield from _variable_files(entry)
-        elif entry.is_file() and entry.suffix in ("", *_SOURCE_SUFFIXES):
-            yield entry

@@ -1,14 +1,16 @@
-"""Host names folded into ranges, `gpu[001-008],head`, and expanded again.
+"""Host names folded into ranges, `gpu[001-008],head`, and expanded again; Ansible's ranges, `gpu[001:008]`.
 
 Only the digits at the end of a name are folded: that is the form every reader of Slurm's files understands.
 """
 
 import re
+import string
 from collections.abc import Iterable
 
 from ClusterShell.NodeSet import NodeSet, NodeSetParseError
 from ClusterShell.RangeSet import RangeSet
 
+_MOST_HOSTS_OF_A_RANGE = 100_000
 _INTEGER_DIGITS = 18
 """Longer runs of digits are not folded: readers hold an index in 64 bits."""
 
@@ -55,3 +57,37 @@ def _fold_stem(stem: str, indices: set[str]) -> str:
     elif numbered:
         names.append(f"{stem}[{RangeSet.fromlist(numbered)}]")
     return ",".join(names)
+
+
+def expand_ansible_range(pattern: str) -> list[str]:
+    """Expand Ansible's ranges in a host name; ValueError where a range is malformed."""
+    if "[" not in pattern:
+        return [pattern]
+    head, _, rest = pattern.partition("[")
+    bounds, bracket, tail = rest.partition("]")
+    if not bracket:
+        raise ValueError("a range needs a closing bracket")
+    return [head + item + end for item in _range_items(bounds) for end in expand_ansible_range(tail)]
+
+
+def _range_items(bounds: str) -> list[str]:
+    begin, *others = bounds.split(":")
+    if len(others) not in (1, 2) or not others[0]:
+        raise ValueError("a range is [first:last] or [first:last:step]")
+    begin, end, step = begin or "0", others[0], int(others[1]) if len(others) == 2 else 1
+    if step < 1:
+        raise ValueError("the step of a range is 1 or more")
+    letters = string.ascii_letters
+    if begin in letters and end in letters:
+        items = list(letters[letters.index(begin) : letters.index(end) + 1 : step])
+    else:
+        width = len(begin) if len(begin) > 1 and begin[0] == "0" else 0
+        if width and len(end) != width:
+            raise ValueError("first and last of a padded range are equally long")
+        numbers = range(int(begin), int(end) + 1, step)
+        if len(numbers) > _MOST_HOSTS_OF_A_RANGE:
+            raise ValueError(f"a range has at most {_MOST_HOSTS_OF_A_RANGE} hosts")
+        items = [str(number).zfill(width) for number in numbers]
+    if not items:
+        raise ValueError("the first of a range comes before its last")
+    return items

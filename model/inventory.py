@@ -24,6 +24,7 @@ from fleetward.model.fleet import (
 )
 from fleetward.model.host_ranges import expand, fold, natural_key
 from fleetward.model.inventory_checks import check_fleet
+from fleetward.model.inventory_facts import FleetFacts, fleet_facts, templates
 from fleetward.model.inventory_schema import (
     FLEET_VARIABLES,
     NODE_VARIABLES,
@@ -31,10 +32,9 @@ from fleetward.model.inventory_schema import (
     NodeDeclaration,
     PartitionDeclaration,
     ProfileDeclaration,
+    error_sentences,
     nearest,
-    sentences,
 )
-from fleetward.model.yaml_files import VaultText
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SHORT_NAME = re.compile(_LABEL)
@@ -55,14 +55,14 @@ def read_fleet(path: Path) -> Fleet:
     """Read and check an inventory, a file or a folder; InventoryError names every problem at once."""
     problems: list[str] = []
     inventory = read_inventory(path, problems.append)
-    declared = _fleet_declaration(inventory.all_variables, problems)
-    on_hosts = _HostProblems()
-    nodes = _nodes(inventory, declared, on_hosts)
-    problems.extend(on_hosts.sentences())
-    if declared is None:
+    if not inventory.is_whole:
         raise InventoryError(path, problems)
-    fleet = _fleet(inventory, declared, nodes, problems)
-    problems.extend(check_fleet(fleet))
+    facts = fleet_facts(inventory.all_variables, problems.append)
+    on_hosts = _HostProblems()
+    nodes = _nodes(inventory, facts, on_hosts)
+    problems.extend(on_hosts.sentences())
+    fleet = _fleet(inventory, facts.declared, nodes, problems)
+    problems.extend(check_fleet(fleet, facts.refused))
     if problems:
         raise InventoryError(path, dict.fromkeys(problems))
     return fleet
@@ -81,52 +81,24 @@ class _HostProblems:
         return [f"{fold(hosts)}: {sentence}" for sentence, hosts in self._hosts.items()]
 
 
-def _fleet_declaration(variables: Mapping[str, Any], problems: list[str]) -> FleetDeclaration | None:
-    given = {name: value for name, value in variables.items() if name in FLEET_VARIABLES}
-    templates = [sentence for name, value in given.items() for sentence in _templates(name, value)]
-    problems.extend(templates)
-    try:
-        return FleetDeclaration.model_validate(given)
-    except ValidationError as error:
-        if not templates:
-            problems.extend(sentences(error))
-        return None
-
-
-def _templates(place: str, value: object) -> list[str]:
-    """Return a sentence for each template in a value: facts are literal, so that they can be read without Ansible."""
-    if isinstance(value, VaultText):
-        return [f"{place}: is encrypted; facts of the fleet are literal, write the value itself"]
-    if isinstance(value, str) and ("{{" in value or "{%" in value):
-        return [f"{place}: {value!r} is a template; facts of the fleet are literal, write the value itself"]
-    if isinstance(value, Mapping):
-        return [found for key, item in value.items() for found in _templates(f"{place}.{key}", item)]
-    if isinstance(value, list):
-        return [found for index, item in enumerate(value) for found in _templates(f"{place}.{index}", item)]
-    return []
-
-
-def _nodes(inventory: AnsibleInventory, declared: FleetDeclaration | None, problems: _HostProblems) -> dict[str, Node]:
-    profiles = {
-        name: _profile(name, profile)
-        for name, profile in (declared.fleet_hardware_profiles if declared else {}).items()
-    }
+def _nodes(inventory: AnsibleInventory, facts: FleetFacts, problems: _HostProblems) -> dict[str, Node]:
+    profiles = {name: _profile(name, profile) for name, profile in facts.declared.fleet_hardware_profiles.items()}
     nodes = {}
     for host in inventory.hosts.values():
         _check_variables(host, inventory.all_variables, problems)
         given = {name: host.variables[name] for name in NODE_VARIABLES if name in host.variables}
-        templates = [found for name, value in given.items() for found in _templates(name, value)]
-        for sentence in templates:
-            problems.add(host.name, sentence)
-        try:
-            declaration = NodeDeclaration.model_validate(given)
-        except ValidationError as error:
-            for sentence in [] if templates else sentences(error):
+        wrong = [sentence for name, value in given.items() for _, sentence in templates((name,), value)]
+        if not wrong:
+            try:
+                declared = NodeDeclaration.model_validate(given)
+            except ValidationError as error:
+                wrong = [sentence for _, sentence in error_sentences(error)]
+        if wrong:
+            for sentence in wrong:
                 problems.add(host.name, sentence)
             continue
-        if not templates:
-            profile = _profile_of(host, declaration, profiles, problems) if declared else None
-            nodes[host.name] = _node(host, declaration, profile, problems)
+        profile = _profile_of(host, declared, profiles, facts, problems)
+        nodes[host.name] = _node(host, declared, profile, problems)
     return nodes
 
 
@@ -142,13 +114,18 @@ def _check_variables(host: Host, all_variables: Mapping[str, Any], problems: _Ho
 
 
 def _profile_of(
-    host: Host, declared: NodeDeclaration, profiles: Mapping[str, HardwareProfile], problems: _HostProblems
+    host: Host,
+    declared: NodeDeclaration,
+    profiles: Mapping[str, HardwareProfile],
+    facts: FleetFacts,
+    problems: _HostProblems,
 ) -> HardwareProfile | None:
     name = declared.fleet_hardware_profile
+    refused = facts.refused.get("fleet_hardware_profiles", frozenset())
     profile = profiles.get(name) if name is not None else None
     if name is None and SLURM_NODE_GROUP in host.groups:
         problems.add(host.name, f"is in {SLURM_NODE_GROUP} without a fleet_hardware_profile; give it one")
-    elif name is not None and profile is None:
+    elif name is not None and profile is None and name not in refused:
         problems.add(host.name, f"unknown hardware profile {name}; {nearest(name, profiles)}")
     expected = declared.fleet_gpu_count
     if profile is not None and expected is not None:

@@ -1,6 +1,8 @@
 """What has to agree within a fleet: addresses, partitions, GPUs, QOS, accounts and parameters."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from fleetward.model.fleet import CONTROLLER_GROUP, SLURM_NODE_GROUP, Fleet, HardwareProfile
 from fleetward.model.host_ranges import expand, fold
@@ -19,16 +21,44 @@ OWNED_SLURM_PARAMETERS: Mapping[str, str] = {
 """Parameters that follow from other facts, each with what to do instead."""
 
 
-def check_fleet(fleet: Fleet) -> Iterator[str]:
+Refused = Mapping[str, Collection[str]]
+"""By variable, entries that are declared but not valid: nothing is said to lack because of them."""
+
+
+def check_fleet(fleet: Fleet, refused: Refused = MappingProxyType({})) -> Iterator[str]:
     """Yield a sentence for everything in the fleet that does not agree, saying what to change."""
     yield from _duplicate_addresses(fleet)
     yield from _profiles(fleet)
-    yield from _partitions(fleet)
+    if not refused.get("fleet_partitions"):
+        yield from _nodes_without_partition(fleet)
+    known = _Known(
+        qos={qos.name for qos in fleet.qos} | {"normal", *refused.get("fleet_qos", ())},
+        accounts={account.name for account in fleet.accounts} | {"root", *refused.get("fleet_accounts", ())},
+    )
+    yield from _partitions(fleet, known)
     yield from _switches(fleet)
-    yield from _accounting(fleet)
+    yield from _accounting(fleet, known)
     yield from _slurm_parameters(fleet)
-    if not fleet.members(CONTROLLER_GROUP):
+    yield from _controllers(fleet)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Names that others may refer to; slurmdbd makes the QOS `normal` and the account `root` by itself."""
+
+    qos: set[str]
+    accounts: set[str]
+
+
+def _controllers(fleet: Fleet) -> Iterator[str]:
+    controllers = fleet.members(CONTROLLER_GROUP)
+    if not controllers:
         yield f"no host is in the group {CONTROLLER_GROUP}; put the head there"
+    if len(controllers) > 1 and "statesavelocation" not in {name.lower() for name in fleet.slurm_parameters}:
+        yield (
+            f"group {CONTROLLER_GROUP} has {len(controllers)} hosts, which must share their state; "
+            "set StateSaveLocation in fleet_slurm_parameters to a folder of a shared file system"
+        )
 
 
 def _duplicate_addresses(fleet: Fleet) -> Iterator[str]:
@@ -54,11 +84,14 @@ def _profiles(fleet: Fleet) -> Iterator[str]:
             )
 
 
-def _partitions(fleet: Fleet) -> Iterator[str]:
+def _nodes_without_partition(fleet: Fleet) -> Iterator[str]:
     placed = {name for partition in fleet.partitions for name in partition.nodes}
     left_out = [node.name for node in fleet.members(SLURM_NODE_GROUP) if node.name not in placed]
     if left_out:
         yield f"{fold(left_out)}: in no partition; add it to one in fleet_partitions"
+
+
+def _partitions(fleet: Fleet, known: _Known) -> Iterator[str]:
     defaults = [
         partition.name
         for partition in fleet.partitions
@@ -73,9 +106,9 @@ def _partitions(fleet: Fleet) -> Iterator[str]:
         yield from _parameter_names(place, partition.parameters, {"PartitionName": "use the key of the map"})
         for key, value in partition.parameters.items():
             if key.lower() in ("qos", "allowqos", "denyqos") and value.upper() != "ALL":
-                yield from _unknown(f"{place}: {key}", "QOS", value.split(","), _qos_names(fleet))
+                yield from _unknown(f"{place}: {key}", "QOS", value.split(","), known.qos)
             elif key.lower() in ("allowaccounts", "denyaccounts") and value.upper() != "ALL":
-                yield from _unknown(f"{place}: {key}", "account", value.split(","), _account_names(fleet))
+                yield from _unknown(f"{place}: {key}", "account", value.split(","), known.accounts)
 
 
 def _switches(fleet: Fleet) -> Iterator[str]:
@@ -96,14 +129,14 @@ def _switches(fleet: Fleet) -> Iterator[str]:
         yield f"switch {', '.join(both)}: is a leaf and a spine at once; give the two different names"
 
 
-def _accounting(fleet: Fleet) -> Iterator[str]:
+def _accounting(fleet: Fleet, known: _Known) -> Iterator[str]:
     accounts = {account.name: account for account in fleet.accounts}
     if "root" in accounts:
         yield "fleet_accounts: root is Slurm's own account; choose another name"
     for account in fleet.accounts:
         place = f"account {account.name}"
-        yield from _unknown(f"{place}: parent", "account", [account.parent], _account_names(fleet))
-        yield from _unknown(f"{place}: qos", "QOS", account.qos, _qos_names(fleet))
+        yield from _unknown(f"{place}: parent", "account", [account.parent], known.accounts)
+        yield from _unknown(f"{place}: qos", "QOS", account.qos, known.qos)
         if account.default_qos is not None and account.default_qos not in account.qos:
             yield f"{place}: default_qos {account.default_qos} is not among its qos; add it there"
         if _is_below_itself(account.name, {name: item.parent for name, item in accounts.items()}):
@@ -113,7 +146,7 @@ def _accounting(fleet: Fleet) -> Iterator[str]:
         yield from _parameter_names(f"QOS {qos.name}", qos.limits, {})
         for key, value in qos.limits.items():
             if key.lower() == "preempt":
-                yield from _unknown(f"QOS {qos.name}: {key}", "QOS", value.split(","), _qos_names(fleet))
+                yield from _unknown(f"QOS {qos.name}: {key}", "QOS", value.split(","), known.qos)
 
 
 def _is_below_itself(name: str, parents: Mapping[str, str]) -> bool:
@@ -153,11 +186,3 @@ def _unknown(place: str, kind: str, names: Iterable[str], known: set[str]) -> It
         bare = name.strip().lstrip("+-")
         if bare not in known:
             yield f"{place}: unknown {kind} {bare}; {nearest(bare, known)}"
-
-
-def _qos_names(fleet: Fleet) -> set[str]:
-    return {qos.name for qos in fleet.qos} | {"normal"}  # slurmdbd makes `normal` by itself
-
-
-def _account_names(fleet: Fleet) -> set[str]:
-    return {account.name for account in fleet.accounts} | {"root"}

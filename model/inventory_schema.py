@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -182,17 +182,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"there are: {', '.join(choices)}" if choices else "none is declared"
 
 
-def sentences(error: ValidationError) -> list[str]:
-    """Return one sentence for each thing that is wrong, each with the place of the value."""
-    found = []
+def error_sentences(error: ValidationError) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield place and sentence for each thing that is wrong; the sentence begins with the place."""
     for item in error.errors(include_url=False):
-        location = [str(part) for part in item["loc"] if part not in ("[key]",)]
-        place = ".".join(location)
-        found.append(f"{place}: {_what(item['type'], location, item)}")
-    return found
+        place = tuple(str(part) for part in item["loc"] if part != "[key]")
+        yield place, f"{'.'.join(place)}: {_what(item['type'], place, item)}"
 
 
-def _what(kind: str, location: list[str], item: Mapping[str, Any]) -> str:
+def _what(kind: str, location: tuple[str, ...], item: Mapping[str, Any]) -> str:
     if kind == "missing":
         return "is missing; add it"
     if kind == "extra_forbidden":

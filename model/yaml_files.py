@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from fleetward.model.errors import UsageError
+
 try:
     from yaml import CSafeLoader as _Loader
 except ImportError:  # PyYAML without libyaml reads the same, ten times slower
@@ -24,27 +26,28 @@ class VaultText(str):
     __slots__ = ()
 
 
-def read_yaml(path: Path, problem: Callable[[str], None]) -> object:
-    """Return the one document of a file, None where it is empty or cannot be read.
+class UnreadableFileError(UsageError):
+    """A file that is not there, is not text, or is not YAML; the message names file and line."""
 
-    Reports what is wrong, each with file and line, to `problem`.
+
+def read_yaml(path: Path, problem: Callable[[str], None]) -> object:
+    """Return the one document of a file, None where it is empty; UnreadableFileError where it cannot be read.
+
+    Keys that are there twice go to `problem`, each with file and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        problem(f"{path}: cannot be read: {error}")
-        return None
+        raise UnreadableFileError(f"{path}: cannot be read: {error}") from error
     loader = _InventoryLoader(text)
     try:
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem(f"{where}: is not valid YAML: {error.problem or error.context}")
-        return None
+        raise UnreadableFileError(f"{where}: is not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem(f"{path}: is not valid YAML: {error}")
-        return None
+        raise UnreadableFileError(f"{path}: is not valid YAML: {error}") from error
     finally:
         loader.dispose()
     for line, key in loader.doubled_keys:
