@@ -103,6 +103,49 @@ def shell(name: str, node: str, command: tuple[str, ...]) -> None:
     engine.become(container, command or ("/bin/bash", "--login"), terminal=terminal)
 
 
+@lab.group()
+def fault() -> None:
+    """Break a NODE of the lab the way hardware breaks, or mend it."""
+
+
+@fault.command()
+@name_option
+@click.argument("node")
+@click.option("--gpu", type=int, required=True, help="Index of the GPU.")
+@click.option("--code", type=int, required=True, help="XID; 79 also takes the GPU off the bus.")
+def xid(name: str, node: str, gpu: int, code: int) -> None:
+    """Raise an XID on one GPU of NODE."""
+    from fleetward.lab import faults, lifecycle
+
+    spec = kept_spec(name)
+    faults.raise_xid(lifecycle.open_engine(), spec, known_host(spec, node), gpu, code)
+    click.echo(f"XID {code} on GPU {gpu} of {node}", err=True)
+
+
+@fault.command("slurmd-down")
+@name_option
+@click.argument("node")
+def slurmd_down(name: str, node: str) -> None:
+    """Kill slurmd on NODE and keep it down."""
+    from fleetward.lab import faults, lifecycle
+
+    spec = kept_spec(name)
+    faults.stop_slurmd(lifecycle.open_engine(), spec, known_host(spec, node))
+    click.echo(f"slurmd is down on {node}", err=True)
+
+
+@fault.command()
+@name_option
+@click.argument("node")
+def clear(name: str, node: str) -> None:
+    """Undo every fault of NODE."""
+    from fleetward.lab import faults, lifecycle
+
+    spec = kept_spec(name)
+    faults.clear(lifecycle.open_engine(), spec, known_host(spec, node))
+    click.echo(f"{node} is as it was", err=True)
+
+
 def kept_spec(name: str) -> LabSpec:
     """Return what a lab was made as; refuse where there is none."""
     kept = LabState.of(name).read()
