@@ -1,0 +1,23 @@
+"""`fleetward gpus`: the GPUs of this node."""
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document: every value, in base units.")
+def gpus(as_json: bool) -> None:
+    """Show the GPUs of this node, as NVML shows them now.
+
+    Exit code 3: NVML or its driver is not there.
+    """
+    import json
+
+    from fleetward.exporters.gpu.nvml import NvmlReader
+    from fleetward.exporters.gpu.table import document, table
+
+    reader = NvmlReader()
+    try:
+        sweep = reader.sweep()
+    finally:
+        reader.close()
+    click.echo(json.dumps(document(sweep), indent=2) if as_json else table(sweep))
