@@ -1,0 +1,185 @@
+"""The backend that runs Slurm's own programs, with text formats and explicit field lists.
+
+`--json` of a queue of 20,000 jobs took 13 s and 3 GB where squeue with a list of fields took 0.2 s (26.05).
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fleetward.model.errors import FleetwardError, UsageError
+from fleetward.slurm import parse_listings
+from fleetward.slurm.client import (
+    Accounting,
+    Controller,
+    Job,
+    JobDetail,
+    Listing,
+    Node,
+    NoSuchJobError,
+    SlurmOutOfReachError,
+    SlurmRefusedError,
+)
+from fleetward.slurm.process import Finished, Runner, run
+
+LIMIT = 30.0
+"""Seconds per call; Slurm's programs give up by themselves after 10 (MessageTimeout), where they can."""
+
+_JOB_ID = re.compile(r"[1-9][0-9]{0,9}(_[0-9]{1,9})?")
+_PING = re.compile(r"Slurmctld\([^)]*\) at (?P<host>\S+) is (?P<state>UP|DOWN)")
+_UNREACHABLE = re.compile(
+    r"unable to contact slurm controller|timed out|connection (refused|reset|failure)|connect failure"
+    r"|zero bytes were transmitted|problem talking to the database|configuration source|communication failure"
+    r"|no route to host|network is unreachable|unable to resolve|error opening munge|munge encode failed"
+    r"|failed to open persistent connection|could not resolve|slurm backup controller in standby mode"
+    r"|unable to process configuration file|unexpected message received|host is down",
+    re.IGNORECASE,
+)
+_NO_SUCH_JOB = re.compile(r"invalid job id specified", re.IGNORECASE)
+# These change what the programs print or which partition, account or time they take, behind the back of the caller.
+_SWAYING = ("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SBATCH_", "SLURM_BITSTR_LEN", "SLURM_TIME_FORMAT")
+
+
+def unreachable(message: str) -> bool:
+    """Say whether an error of Slurm's library or programs means that no daemon answered."""
+    return _UNREACHABLE.search(message) is not None
+
+
+def checked_job_id(job_id: str) -> str:
+    """Return the id; UsageError where it is not `12` or `12_3`, which Slurm's programs might take for an option."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise UsageError(f"{job_id!r} is not a job's id; it looks like 12, or 12_3 for one task of an array")
+    return job_id
+
+
+def new_separator() -> str:
+    """Make up the text that ends a field; nobody who names a job can know it."""
+    return f"~{secrets.token_hex(6)}~"
+
+
+class CommandLineClient:
+    """Slurm through squeue, scontrol, sbatch, scancel and sacct."""
+
+    backend = "command-line"
+
+    def __init__(
+        self,
+        runner: Runner = run,
+        separator: Callable[[], str] = new_separator,
+        environment: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
+    ) -> None:
+        self._runner = runner
+        self._separator = separator
+        given = os.environ if environment is None else environment
+        self._environment = {key: value for key, value in given.items() if not key.startswith(_SWAYING)}
+        self._limit = limit
+
+    def nodes(self) -> Listing[Node]:
+        """Return every node, by name."""
+        answer = self._ask("scontrol", "--all", "-o", "-d", "show", "nodes")
+        found, unread = parse_listings.nodes(answer)
+        return Listing(found, self.backend, unread)
+
+    def jobs(self) -> Listing[Job]:
+        """Return the jobs that slurmctld knows, those that ended a short while ago too."""
+        found, unread = self._queue()
+        return Listing(found, self.backend, unread)
+
+    def job(self, job_id: str) -> JobDetail:
+        """Return one job and the GPUs it holds."""
+        found, _ = self._queue("--jobs", checked_job_id(job_id))
+        if not found:
+            raise _no_such_job(job_id)
+        if len(found) > 1:
+            raise _is_array(job_id)
+        job = found[0]
+        if not job.nodes:
+            return JobDetail(job, ())
+        shown = self._ask("scontrol", "-d", "show", "job", str(job.number))
+        return JobDetail(job, parse_listings.job_gpus(shown, job.name))
+
+    def submit(self, script: str, working_directory: Path) -> str:
+        """Hand a batch script in and return the job's id.
+
+        After SlurmOutOfReachError the job may be in the queue all the same: look before a second try.
+        """
+        done = self._run("sbatch", "--parsable", f"--chdir={working_directory}", stdin=script)
+        if done.exit_code:
+            raise _error("sbatch", done)
+        return done.stdout.strip().partition(";")[0]
+
+    def accounting(self, job_id: str) -> Accounting | None:
+        """Return the record of a job's last attempt, None where slurmdbd has none yet."""
+        separator = self._separator()
+        answer = self._ask(
+            "sacct",
+            "--allocations",
+            "--noheader",
+            "--parsable",
+            f"--delimiter={separator}",
+            f"--jobs={checked_job_id(job_id)}",
+            f"--format={','.join(parse_listings.ACCOUNTING_FIELDS)}",
+        )
+        found, unread = parse_listings.accounting(answer, separator)
+        if unread:
+            raise SlurmRefusedError(f"sacct's record of job {job_id} cannot be read: {unread[0]!r}")
+        own = [record for record in found if record.job_id == job_id]
+        if found and not own:
+            raise _is_array(job_id)
+        return own[-1] if own else None
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; nothing happens to one that has ended."""
+        self._queue("--jobs", checked_job_id(job_id))  # scancel says nothing, and exits 0, where there is no such job
+        self._ask("scancel", job_id)
+
+    def requeue(self, job_id: str) -> None:
+        """Put a running or ended batch job back into the queue."""
+        self._ask("scontrol", "requeue", checked_job_id(job_id))
+
+    def ping(self) -> tuple[Controller, ...]:
+        """Return the controllers, at least one of which answers."""
+        done = self._run("scontrol", "ping")
+        found = tuple(Controller(match["host"], match["state"] == "UP") for match in _PING.finditer(done.stdout))
+        if not any(controller.answers for controller in found):
+            where = ", ".join(controller.host for controller in found) or done.stderr.strip()
+            raise SlurmOutOfReachError(f"slurmctld does not answer ({where}); is it running, is its host reachable?")
+        return found
+
+    def _queue(self, *selection: str) -> tuple[tuple[Job, ...], tuple[str, ...]]:
+        separator = self._separator()
+        fields = ",".join(f"{field}:0{separator}" for field in parse_listings.JOB_FIELDS)
+        answer = self._ask("squeue", "--all", "--noheader", "--states=all", *selection, f"--Format={fields}")
+        return parse_listings.jobs(answer, separator)
+
+    def _ask(self, *argv: str) -> str:
+        done = self._run(*argv)
+        if done.exit_code:
+            raise _error(argv[0], done)
+        return done.stdout
+
+    def _run(self, *argv: str, stdin: str = "") -> Finished:
+        # sbatch hands its own environment on to the job, which shall not inherit our format.
+        extra = {} if argv[0] == "sbatch" else {"SLURM_TIME_FORMAT": "%s"}
+        return self._runner(argv, stdin=stdin, environment=self._environment | extra, limit=self._limit)
+
+
+def _no_such_job(job_id: str) -> NoSuchJobError:
+    return NoSuchJobError(f"slurmctld knows no job {job_id}; `sacct -j {job_id}` may know one that ended earlier")
+
+
+def _is_array(job_id: str) -> UsageError:
+    return UsageError(f"{job_id} is an array of jobs; name one task of it, as in {job_id}_1")
+
+
+def _error(program: str, done: Finished) -> FleetwardError:
+    """Return the error of this house for what a program of Slurm complained about."""
+    message = done.stderr.strip() or done.stdout.strip() or f"exit status {done.exit_code}"
+    if unreachable(message):
+        return SlurmOutOfReachError(f"{program}: {message}")
+    if _NO_SUCH_JOB.search(message):
+        return NoSuchJobError(f"{program}: {message}")
+    return SlurmRefusedError(f"{program}: {message}")
