@@ -1,0 +1,38 @@
+"""Every command with its line of help, and the page that lists them: a table, so that it needs no import of theirs."""
+
+NOUNS = {
+    "exporter": "Serve metrics to Prometheus.",
+    "gpus": "Show the GPUs of this node.",
+    "inventory": "Check the inventory and render what follows from it.",
+    "jobs": "Show the jobs in the queue.",
+    "lab": "Run a whole cluster on this machine.",
+    "nodes": "Show the nodes and their GPUs.",
+    "provision": "Bring hosts to what the inventory declares.",
+    "submit": "Submit a training job from its specification.",
+}
+"""Every command with its one line of help; the file of the same name in `commands/` defines it."""
+
+HELP_OPTIONS = ("-h", "--help")
+
+_PAGE = """\
+Usage: fleetward [OPTIONS] COMMAND [ARGS]...
+
+  Provision a GPU fleet, watch every GPU and job, and bring the fleet back
+  when it breaks.
+
+  Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 usage,
+  3 out of reach, 4 refused by a guardrail, 5 findings present, 130
+  interrupted.
+
+Options:
+  --version   Show the version and exit.
+  -h, --help  Show this message and exit.
+
+Commands:
+"""
+
+
+def help_page() -> str:
+    """Return the page of `fleetward --help`."""
+    width = max(map(len, NOUNS))
+    return _PAGE + "".join(f"  {noun:<{width}}  {line}\n" for noun, line in sorted(NOUNS.items()))
