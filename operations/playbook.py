@@ -46,6 +46,7 @@ class PlaybookRun:
     playbook: str = "site"
     limit: str | None = None
     tags: str | None = None
+    skip_tags: str | None = None
     check: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
     private = tempfile.mkdtemp(prefix="fleetward-run-")
     try:
         words = [f"--tags={wanted.tags}"] if wanted.tags else []
+        words += [f"--skip-tags={wanted.skip_tags}"] if wanted.skip_tags else []
         words += ["--check"] if wanted.check else []
         ended = ansible_runner.run(
             private_data_dir=private,

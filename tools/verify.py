@@ -30,9 +30,17 @@ def pytest(title: str, minutes: float, *words: str) -> Piece:
 
 
 PIECES = (
-    pytest("the end-to-end tests and Slurm's contract on forky", 8, "-m", "slurm or lab", "--suite", "forky", "tests"),
-    pytest("a cluster without one of the roles, for every role", 20, "tests/verify/test_missing_role.py"),
-    pytest("a whole lab from a bare image", 8, "tests/verify/test_bare.py"),
+    pytest(
+        "the end-to-end tests and Slurm's contract on forky",
+        8,
+        "-m",
+        "(slurm or lab) and not verify",
+        "--suite",
+        "forky",
+        "tests",
+    ),
+    pytest("a cluster without one of the roles, for every role", 20, "-m", "verify", "tests/e2e/test_missing_role.py"),
+    pytest("a whole lab from a bare image", 8, "-m", "verify", "tests/e2e/test_bare.py"),
     Piece("the tests against the installed wheel", ("tools/test_wheel.sh",), 4),
     *(Piece(f"role {role} from a bare image", ("tools/molecule.sh", role), 3) for role in ROLES),
 )

@@ -12,9 +12,12 @@ import click
 )
 @click.option("--limit", help="Only these hosts (Ansible's patterns); hosts that list every node are added.")
 @click.option("--tags", help="Only tasks with these tags: a role, or a stage of one such as munge_configure.")
+@click.option("--skip-tags", help="All but tasks with these tags.")
 @click.option("--check", is_flag=True, help="Change nothing; tell what would change.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def provision(inventory: Path | None, limit: str | None, tags: str | None, check: bool, as_json: bool) -> None:
+def provision(
+    inventory: Path | None, limit: str | None, tags: str | None, skip_tags: str | None, check: bool, as_json: bool
+) -> None:
     """Bring hosts to what the inventory declares, with playbooks/site.yml.
 
     A wrong inventory is refused before any host is touched.
@@ -27,7 +30,8 @@ def provision(inventory: Path | None, limit: str | None, tags: str | None, check
     folder = inventory or provisioning.default_inventory()
     fleet = read_fleet(folder)
     wanted = provisioning.with_control_plane(
-        PlaybookRun(inventory=folder, limit=limit, tags=tags, check=check), provisioning.control_plane(fleet)
+        PlaybookRun(inventory=folder, limit=limit, tags=tags, skip_tags=skip_tags, check=check),
+        provisioning.control_plane(fleet),
     )
     if limit is not None:
         click.echo(f"limited to {wanted.limit}: the control plane's files list every node", err=True)

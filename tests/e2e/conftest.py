@@ -1,68 +1,18 @@
 """A real lab for the end-to-end tests, brought up once and taken down whatever happens."""
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-
-FLEETWARD = str(Path(sys.executable).with_name("fleetward"))
-
-
-@dataclass(frozen=True)
-class Lab:
-    """A running lab, asked only through what its users have: the command, Slurm's programs, Prometheus."""
-
-    name: str
-    suite: str
-    up: dict[str, Any]
-    """what `lab up --json` printed"""
-
-    def fleetward(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-        return fleetward(*words, "--name", self.name, seconds=seconds)
-
-    def on(self, node: str, *command: str, user: str = "root", seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command on a node as a user, and return how it ended."""
-        argv = command if user == "root" else ("runuser", "-u", user, "--", *command)
-        words = ("lab", "shell", "--name", self.name, node, "--", *argv)
-        return subprocess.run(
-            [FLEETWARD, *words], capture_output=True, text=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
-        )
-
-    def told(self, node: str, *command: str, user: str = "root", seconds: float = 60) -> str:
-        """Run a command that must succeed and return what it printed."""
-        done = self.on(node, *command, user=user, seconds=seconds)
-        assert done.returncode == 0, f"{' '.join(command)} on {node}: {done.stderr or done.stdout}"
-        return done.stdout
-
-    def address(self, node: str) -> str:
-        return next(str(host["address"]) for host in self.up["hosts"] if host["name"] == node)
-
-    def prometheus(self, query: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and values that an instant query gives."""
-        url = f"http://{self.address('head')}:9090/api/v1/query"
-        answer = httpx.get(url, params={"query": query}, timeout=10).raise_for_status().json()
-        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
-
-
-def fleetward(*words: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FLEETWARD, *words], capture_output=True, text=True, timeout=seconds, check=False)
+from labs import Lab, brought_up
 
 
 @pytest.fixture(scope="session")
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    suite = str(request.config.getoption("--suite"))
-    name = f"e2e-{suite}-{os.getpid()}"
-    try:
-        up = fleetward("lab", "up", "--name", name, "--suite", suite, "--no-job", "--json")
-        assert up.returncode == 0, up.stderr[-4000:]
-        yield Lab(name, suite, json.loads(up.stdout))
-    finally:
-        down = fleetward("lab", "down", "--name", name)
-    assert down.returncode == 0, down.stderr
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--suite"))
+
+
+@pytest.fixture(scope="session")
+def lab(suite: str) -> Iterator[Lab]:
+    with brought_up(f"e2e-{suite}-{os.getpid()}", suite, "--no-job") as running:
+        yield running

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from checks import missing
 from ClusterShell.NodeSet import NodeSet
-from conftest import FLEETWARD, Lab, fleetward
+from labs import FLEETWARD, Lab, fleetward
 
 pytestmark = pytest.mark.lab
 
