@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from rendezvous import Links
 
 HEADER = struct.Struct("!II")  # kind, length of what follows
-DATA, ABORT = 1, 2
+DATA, ABORT, WAITING = 1, 2, 3
 MOST_ABORT_BYTES = 2000
 ABORT_SECONDS = 2.0
-"""How long a rank that cannot send waits to be told which rank was the first to end."""
+"""How long a rank that cannot go on waits to be told by the others what happened first."""
 
 
 class Ring:
@@ -131,13 +131,29 @@ class Ring:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             silent = self._name(self._rank - 1 if receiving else self._rank + 1)
-            raise PeerLostError(f"{silent} has not answered for {self._timeout:g} s")
+            raise PeerLostError(self._find_silent() or f"{silent} has not answered for {self._timeout:g} s")
+
+    def _find_silent(self, received: bytes = b"") -> str | None:
+        """Return what the others say when the time is over; None where the rank before this one says nothing.
+
+        If one rank hangs all others run out of time together. Each then says that it still lives, so that only the
+        one after the rank that hangs takes its neighbour for the culprit.
+        """
+        if not self._mid_frame:
+            try:
+                self._after.send(HEADER.pack(WAITING, 0))
+            except OSError:
+                self._mid_frame = True  # nothing more can be sent
+        return self._told_reason(received)
 
     def _check_header(self, frame: bytearray, received: int, expected: int) -> None:
         kind, length = HEADER.unpack_from(frame)
         if kind == ABORT:
             begun = bytes(frame[HEADER.size : min(received, HEADER.size + length)])
             raise PeerLostError(self._read_reason(begun, min(length, MOST_ABORT_BYTES)))
+        if kind == WAITING:
+            reason = self._find_silent(bytes(frame[:received]))
+            raise PeerLostError(reason or f"{self._name(self._rank - 1)} has run out of time")
         if kind != DATA or length != expected:
             raise PeerLostError(f"{self._name(self._rank - 1)} sent {length} bytes where {expected} were expected")
 
@@ -156,9 +172,11 @@ class Ring:
         text = begun.decode(errors="replace")
         return "".join(letter if letter.isprintable() else "?" for letter in text)
 
-    def _told_reason(self) -> str | None:
-        """Return the reason that an abort message gives, if one comes within ABORT_SECONDS; data is passed over."""
-        received = b""
+    def _told_reason(self, received: bytes = b"") -> str | None:
+        """Return the reason in an abort message, if one comes within ABORT_SECONDS; data is passed over.
+
+        A neighbour that says it waits too is given as long again, to learn the reason and pass it on.
+        """
         deadline = time.monotonic() + ABORT_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             while len(received) >= HEADER.size:
@@ -167,10 +185,14 @@ class Ring:
                     return self._read_reason(received[HEADER.size :], min(length, MOST_ABORT_BYTES))
                 if len(received) < HEADER.size + length:
                     break
+                if kind == WAITING:
+                    deadline = time.monotonic() + 2 * ABORT_SECONDS
                 received = received[HEADER.size + length :]
             self._before.settimeout(left)
             try:
                 part = self._before.recv(1 << 16)
+            except TimeoutError:
+                continue
             except OSError:
                 return None
             if not part:

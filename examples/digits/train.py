@@ -35,7 +35,7 @@ class Options:
 
     data: Path
     checkpoints: Path
-    result: Path
+    result: Path | None
     run: str | None
     checkpoint_every: int
     step_seconds: float
@@ -59,7 +59,7 @@ def read_options(arguments: list[str]) -> Options:
     add = parser.add_argument
     add("--data", type=Path, default=Path("data/digits.csv.gz"), help="the data set [%(default)s]")
     add("--checkpoints", type=Path, default=Path("checkpoints"), help="folder that all nodes share [%(default)s]")
-    add("--result", type=Path, default=Path("result.json"), help="where rank 0 writes the result [%(default)s]")
+    add("--result", type=Path, help="where rank 0 writes the result [CHECKPOINTS/result.json]")
     add("--run", help="name of the folder in CHECKPOINTS to go on from [the job's number]")
     add("--checkpoint-every", type=int, default=50, metavar="STEPS", help="[%(default)s]")
     add("--step-seconds", type=float, default=0.0, help="shortest time that a step may take [%(default)s]")
@@ -194,8 +194,9 @@ def report(training: Training, held_out: Rows, digest: str, seconds: float) -> N
         "weights_sha256": digest,
         "options": {name: str(value) for name, value in asdict(training.options).items()},
     }
-    training.options.result.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(training.options.result, (json.dumps(result, indent=2) + "\n").encode())
+    path = training.options.result or training.options.checkpoints / "result.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, (json.dumps(result, indent=2) + "\n").encode())
     start = "from the start" if training.resumed_from is None else f"from step {training.resumed_from}"
     say(
         place,
