@@ -23,7 +23,7 @@ options:
       - Names of files, such as V(slurm.conf), V(gres.conf), V(cgroup.conf), V(topology.conf), V(hosts),
         V(accounting.json), V(targets/gpu.json), V(targets/node.json), or V(node.json) together with O(host).
       - V(topology.conf) is empty where the fleet declares no switches.
-      - V(problems), alone, returns the list of what is wrong with the inventory, one sentence each.
+      - V(problems), alone, returns what is wrong with the inventory, one sentence each; use query for it.
     required: true
     type: list
     elements: str
@@ -47,14 +47,14 @@ EXAMPLES = """
     that: fleet_problems | length == 0
     fail_msg: "{{ fleet_problems | join('\\n') }}"
   vars:
-    fleet_problems: "{{ lookup('fleet', 'problems') }}"
+    fleet_problems: "{{ query('fleet', 'problems') }}"
 """
 
 RETURN = """
 _list:
-  description: The text of each file; for V(problems) one list of sentences.
+  description: The text of each file; for V(problems) the sentences.
   type: list
-  elements: raw
+  elements: str
 """
 
 try:
@@ -70,9 +70,7 @@ PROBLEMS = "problems"
 class LookupModule(LookupBase):
     """Hands out what `fleetward.slurm` renders."""
 
-    def run(
-        self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: object
-    ) -> list[str] | list[list[str]]:
+    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: object) -> list[str]:
         """Return one text for each name in `terms`."""
         if _IMPORT_ERROR is not None:
             raise AnsibleError(
@@ -82,7 +80,7 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         inventory = self._inventory(variables or {})
         if list(terms) == [PROBLEMS]:
-            return [list(problems_of(inventory))]
+            return list(problems_of(inventory))
         from fleetward.model.errors import FleetwardError
 
         try:
