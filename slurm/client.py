@@ -149,6 +149,14 @@ class Listing(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that Slurm took, and which backend handed it in."""
+
+    job_id: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
 class Controller:
     """One slurmctld and whether it answers."""
 
@@ -176,8 +184,8 @@ class SlurmClient(Protocol):
     def job(self, job_id: str) -> JobDetail:
         """Return one job and the GPUs it holds."""
 
-    def submit(self, script: str, working_directory: Path) -> str:
-        """Hand a batch script in and return the job's id; the directory is one of the nodes."""
+    def submit(self, script: str, working_directory: Path) -> Submitted:
+        """Hand a batch script in; the directory is one of the nodes."""
 
     def accounting(self, job_id: str) -> Accounting | None:
         """Return the record of a job, None where slurmdbd has none yet."""

@@ -21,6 +21,7 @@ from fleetward.slurm.client import (
     NoSuchJobError,
     SlurmOutOfReachError,
     SlurmRefusedError,
+    Submitted,
 )
 from fleetward.slurm.process import Finished, Runner, run
 
@@ -101,15 +102,15 @@ class CommandLineClient:
         shown = self._ask("scontrol", "-d", "show", "job", str(job.number))
         return JobDetail(job, parse_listings.job_gpus(shown, job.name))
 
-    def submit(self, script: str, working_directory: Path) -> str:
-        """Hand a batch script in and return the job's id.
+    def submit(self, script: str, working_directory: Path) -> Submitted:
+        """Hand a batch script in; the directory is one of the nodes.
 
         After SlurmOutOfReachError the job may be in the queue all the same: look before a second try.
         """
         done = self._run("sbatch", "--parsable", f"--chdir={working_directory}", stdin=script)
         if done.exit_code:
             raise _error("sbatch", done)
-        return done.stdout.strip().partition(";")[0]
+        return Submitted(done.stdout.strip().partition(";")[0], self.backend)
 
     def accounting(self, job_id: str) -> Accounting | None:
         """Return the record of a job's last attempt, None where slurmdbd has none yet."""

@@ -20,6 +20,7 @@ from fleetward.slurm.client import (
     Node,
     SlurmClient,
     SlurmOutOfReachError,
+    Submitted,
 )
 from fleetward.slurm.worker import Answer, WorkerError
 
@@ -81,8 +82,8 @@ class PyslurmClient:
         """Return one job and the GPUs it holds."""
         return self._other.job(job_id)
 
-    def submit(self, script: str, working_directory: Path) -> str:
-        """Hand a batch script in and return the job's id."""
+    def submit(self, script: str, working_directory: Path) -> Submitted:
+        """Hand a batch script in; the directory is one of the nodes."""
         return self._other.submit(script, working_directory)
 
     def accounting(self, job_id: str) -> Accounting | None:
