@@ -10,7 +10,7 @@
 
 #include "state.h"
 
-static const long POLL_NANOSECONDS = 10000000;
+static const long POLL_NANOSECONDS = 20000000;
 
 struct event_set {
     bool registered;
