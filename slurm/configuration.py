@@ -14,8 +14,6 @@ from fleetward.slurm.configuration_files import cgroup_conf, gres_conf, slurm_co
 
 GPU_EXPORTER_PORT = 9400
 NODE_EXPORTER_PORT = 9100
-NODE_FILE = "node.json"
-"""The one file that is different for each host; `render_node` makes it."""
 
 
 def render(fleet: Fleet) -> dict[str, str]:

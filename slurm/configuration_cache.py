@@ -1,72 +1,95 @@
-"""Rendered files of an inventory on disk, read again only when one of its files has changed."""
+"""Rendered files of an inventory on disk, made again only when one of its files has changed.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+Ansible evaluates lookups in short-lived forks, one for each host and task. So what was rendered is also kept in a
+folder that the forks share, and only the first of them imports and runs the reader.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from fleetward.model.errors import UsageError
-from fleetward.model.fleet import Fleet
-from fleetward.model.inventory import InventoryError, read_fleet
-from fleetward.model.inventory_schema import nearest
-from fleetward.slurm.configuration import NODE_FILE, render, render_node
+
+NODE_FILE = "node.json"
+"""The one file that is different for each host."""
 
 _Stamp = tuple[tuple[str, int, int], ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class RenderedInventory:
-    """A fleet and the files that follow from it."""
+    """The files that follow from an inventory, or the problems for which there are none."""
 
-    fleet: Fleet
-    shared: dict[str, str]
+    shared: Mapping[str, str]
     """By name, what is the same for all nodes."""
+    nodes: Mapping[str, str]
+    """`node.json` by host."""
+    problems: tuple[str, ...]
 
     def text(self, name: str, host: str | None = None) -> str:
         """Return one file; UsageError where there is no such file or host."""
         if name == NODE_FILE:
-            node = self.fleet.nodes.get(host) if host is not None else None
-            if node is None:
-                raise UsageError(f"{NODE_FILE} is of one host: {host!r} is not in the inventory; name one that is")
-            return render_node(self.fleet, node)
+            if host is None or host not in self.nodes:
+                raise UsageError(f"{NODE_FILE} is of one host, and {host!r} is not in the inventory; name one that is")
+            return self.nodes[host]
         if name not in self.shared:
-            raise UsageError(f"the inventory renders no file {name!r}; {nearest(name, [*self.shared, NODE_FILE])}")
+            known = ", ".join([*sorted(self.shared), NODE_FILE])
+            raise UsageError(f"the inventory renders no file {name!r}; there are: {known}")
         return self.shared[name]
 
 
-def rendered(path: Path) -> RenderedInventory:
-    """Return the files of an inventory; InventoryError where it cannot be used."""
-    return _rendered(path, _stamp(path))
+def rendered(path: Path, cache: Path | None = None) -> RenderedInventory:
+    """Return the files of an inventory, or its problems.
 
-
-def problems_of(path: Path) -> tuple[str, ...]:
-    """Return what is wrong with an inventory, one sentence each; empty where nothing is."""
-    try:
-        rendered(path)
-    except InventoryError as error:
-        return error.problems
-    return ()
+    `cache` is a folder that only this user can write; None where none is to be used.
+    """
+    return _rendered(path, _stamp(path), cache)
 
 
 @lru_cache(maxsize=4)
-def _rendered(path: Path, stamp: _Stamp) -> RenderedInventory:
-    fleet = read_fleet(path)
-    return RenderedInventory(fleet, render(fleet))
+def _rendered(path: Path, stamp: _Stamp, cache: Path | None) -> RenderedInventory:
+    if cache is None:
+        return _render(path)
+    digest = hashlib.sha256(json.dumps([str(path), stamp]).encode()).hexdigest()
+    file = cache / f"fleetward-{digest}.json"
+    if file.exists():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return RenderedInventory(kept["shared"], kept["nodes"], tuple(kept["problems"]))
+    result = _render(path)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=cache, delete=False) as scratch:
+        json.dump(asdict(result), scratch)
+    Path(scratch.name).replace(file)
+    return result
+
+
+def _render(path: Path) -> RenderedInventory:
+    # Imported here, for a fork that finds the files in the cache needs none of it.
+    from fleetward.model.inventory import InventoryError, read_fleet
+    from fleetward.slurm.configuration import render, render_node
+
+    try:
+        fleet = read_fleet(path)
+    except InventoryError as error:
+        return RenderedInventory({}, {}, error.problems)
+    nodes = {node.name: render_node(fleet, node) for node in fleet.nodes.values()}
+    return RenderedInventory(render(fleet), nodes, ())
 
 
 def _stamp(path: Path) -> _Stamp:
     """Return name, time and size of every file that the inventory may be made of."""
-    return tuple(
-        (str(file), status.st_mtime_ns, status.st_size) for file in sorted(_files(path)) for status in [file.stat()]
-    )
+    statuses = ((str(file), file.stat()) for file in sorted(_files(path)))
+    return tuple((name, status.st_mtime_ns, status.st_size) for name, status in statuses)
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
+    roots = [path] if path.is_dir() else [path.parent / "group_vars", path.parent / "host_vars"]
+    if path.is_file():
         yield path
-        folder = path.parent
-        roots = [folder / "group_vars", folder / "host_vars"]
-    else:
-        roots = [path]
     for root in roots:
-        yield from (file for file in root.rglob("*") if file.is_file())
+        for folder, _, names in os.walk(root):
+            yield from (Path(folder, name) for name in names if not name.startswith("."))

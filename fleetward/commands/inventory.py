@@ -80,12 +80,13 @@ def render_files(name: str | None, path: Path, as_json: bool, host: str | None, 
     if name is not None and output is not None:
         raise UsageError("NAME prints one file and --output writes them all: give one of the two")
     fleet = read_fleet(path)
-    files = RenderedInventory(fleet, render(fleet))
+    nodes = {node.name: render_node(fleet, node) for node in fleet.nodes.values()}
+    files = RenderedInventory(render(fleet), nodes, ())
     if name is not None:
         text = files.text(name, host)
         click.echo(json.dumps({name: text}, indent=2) if as_json else text, nl=as_json)
         return
-    everything = files.shared | {f"nodes/{node.name}.json": render_node(fleet, node) for node in fleet.nodes.values()}
+    everything = {**files.shared, **{f"nodes/{node}.json": text for node, text in nodes.items()}}
     if output is not None:
         _write(everything, output)
     if as_json:

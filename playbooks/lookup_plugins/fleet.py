@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
+
+if TYPE_CHECKING:
+    from fleetward.slurm.configuration_cache import RenderedInventory
 
 DOCUMENTATION = """
 name: fleet
@@ -57,13 +61,6 @@ _list:
   elements: str
 """
 
-try:
-    from fleetward.slurm.configuration_cache import RenderedInventory, problems_of, rendered
-except ImportError as error:
-    _IMPORT_ERROR: ImportError | None = error
-else:
-    _IMPORT_ERROR = None
-
 PROBLEMS = "problems"
 
 
@@ -72,19 +69,25 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: object) -> list[str]:
         """Return one text for each name in `terms`."""
-        if _IMPORT_ERROR is not None:
-            raise AnsibleError(
-                "The lookup fleet needs the package fleetward with its head extra in the Python that runs Ansible: "
-                f"{_IMPORT_ERROR}"
-            ) from _IMPORT_ERROR
         self.set_options(var_options=variables, direct=kwargs)
         inventory = self._inventory(variables or {})
-        if list(terms) == [PROBLEMS]:
-            return list(problems_of(inventory))
-        from fleetward.model.errors import FleetwardError
-
         try:
-            files = rendered(inventory)
+            from fleetward.model.errors import FleetwardError
+            from fleetward.slurm.configuration_cache import rendered
+
+            # Ansible's own scratch folder: shared by the forks of this run, closed to others, removed at its end.
+            files = rendered(inventory, Path(constants.DEFAULT_LOCAL_TMP))
+        except ImportError as error:
+            raise AnsibleError(
+                "The lookup fleet needs the package fleetward with its head extra in the Python that runs Ansible: "
+                f"{error}"
+            ) from error
+        if list(terms) == [PROBLEMS]:
+            return list(files.problems)
+        if files.problems:
+            listed = "; ".join(files.problems)
+            raise AnsibleError(f"The inventory {inventory} cannot be used: {listed}")
+        try:
             return [_file(files, str(term), self.get_option("host")) for term in terms]
         except FleetwardError as error:
             raise AnsibleError(str(error)) from error
