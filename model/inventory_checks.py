@@ -64,7 +64,8 @@ def _controllers(fleet: Fleet) -> Iterator[str]:
 def _duplicate_addresses(fleet: Fleet) -> Iterator[str]:
     by_address: dict[str, list[str]] = {}
     for node in fleet.nodes.values():
-        by_address.setdefault(node.address, []).append(node.name)
+        named = fleet.nodes.get(node.address, node)  # an address may be another host's name
+        by_address.setdefault(named.address, []).append(node.name)
     for address, names in by_address.items():
         if len(names) > 1:
             yield f"duplicate address {address}: {fold(names)} share it; give each its own ansible_host"

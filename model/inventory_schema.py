@@ -60,7 +60,11 @@ def _names(value: object) -> object:
 
 
 def _device_files(value: str) -> str:
-    if not value.startswith("/") or len(set(expand(value))) != len(expand(value)):
+    try:
+        files = expand(value)
+    except ValueError:
+        files = []
+    if not files or not all(file.startswith("/") for file in files):
         raise ValueError(f"{value!r} is not a pattern of paths such as /dev/nvidia[0-7]")
     return value
 
