@@ -1,6 +1,7 @@
 /* What a device is: names, numbers on the bus, links, modes. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "state.h"
 
@@ -112,13 +113,17 @@ NVML_API nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, u
     return NVML_SUCCESS;
 }
 
-/* The CPUs of the machine below say nothing about the GPUs that are not there. */
-NVML_API nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int size, unsigned long *set)
+/* All CPUs of the machine: none is nearer to a GPU that is not there. Slurm's plugin ends slurmd over an empty set. */
+NVML_API nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int words, unsigned long *set)
 {
     ENTER_DEVICE(device);
-    (void)size;
-    REQUIRE(set);
-    return NVML_ERROR_NOT_SUPPORTED;
+    REQUIRE(set && words > 0);
+    const unsigned int bits = 8 * sizeof *set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    memset(set, 0, words * sizeof *set);
+    for (unsigned int cpu = 0; cpu < (unsigned long)online && cpu < words * bits; cpu++)
+        set[cpu / bits] |= 1UL << cpu % bits;
+    return NVML_SUCCESS;
 }
 
 #define UNSUPPORTED_UINT_CALL(function) \
