@@ -77,7 +77,15 @@ Variable = Annotated[str, _matching(_VARIABLE, "letters, digits and _, no digit 
 Text = Annotated[str, AfterValidator(_without_nul)]
 EnvironmentText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_without_nul)]
 Argument = Annotated[str, BeforeValidator(_as_text), AfterValidator(_without_nul)]
-Arguments = Annotated[tuple[Argument, ...], Field(min_length=1)]
+
+
+def _begins_with_a_program(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    if not arguments[0] or arguments[0].startswith("-"):
+        raise ValueError(f"{arguments[0]!r} is no program; it comes first, its options after it")
+    return arguments
+
+
+Arguments = Annotated[tuple[Argument, ...], Field(min_length=1), AfterValidator(_begins_with_a_program)]
 
 
 class JobSpec(BaseModel):

@@ -4,7 +4,7 @@ Each raises ValueError for what it does not know, so that nobody reads a wrong v
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from ClusterShell.NodeSet import NodeSet, NodeSetException
@@ -146,6 +146,11 @@ def hosts(text: str) -> tuple[str, ...]:
         return tuple(NodeSet(text.strip(), resolver=None))
     except NodeSetException as error:
         raise ValueError(f"not a list of hosts: {text!r}") from error
+
+
+def folded(names: Iterable[str]) -> str:
+    """Return the list of these hosts as Slurm writes it: `gpu[001-002],head`."""
+    return str(NodeSet.fromlist(names, resolver=None))
 
 
 def _gpu_entries(text: str) -> Iterator[tuple[str, int, str]]:

@@ -82,7 +82,7 @@ def nodes(text: str) -> tuple[tuple[Node, ...], tuple[str, ...]]:
 def _node_lines(text: str) -> Iterator[str]:
     """Yield one text per node; a line that names no node goes on with the one before."""
     current: list[str] = []
-    for line in text.split("\n"):
+    for line in text.removesuffix("\n").split("\n"):
         if line.startswith("NodeName=") and current:
             yield "\n".join(current)
             current = []
@@ -144,8 +144,9 @@ def records(text: str, separator: str, fields: tuple[str, ...]) -> tuple[list[di
 
 
 def jobs(text: str, separator: str) -> tuple[tuple[Job, ...], tuple[str, ...]]:
-    """Read squeue's answer, JOB_FIELDS in their order, times as seconds: the jobs, and what could not be read."""
-    return _all(text, separator, JOB_FIELDS, _job)
+    """Read squeue's answer, JOB_FIELDS in their order, times as seconds: the jobs by number, and what is unread."""
+    found, unread = _all(text, separator, JOB_FIELDS, _job)
+    return tuple(sorted(found, key=lambda job: job.number)), unread
 
 
 def _job(record: Mapping[str, str]) -> Job:

@@ -135,7 +135,7 @@ def _jobs(answer: Answer) -> Listing[Job]:
                     "started_at": _moment(entry["started_at"]),
                 }
             )
-            for entry in answer
+            for entry in sorted(answer, key=lambda entry: int(entry["number"]))
         ),
         "pyslurm",
     )

@@ -49,7 +49,7 @@ class PlayingRunner:
         if not calls:
             raise SlurmOutOfReachError(f"{self._folder}: holds no answer to `{' '.join(argv)}`; record it")
         call = calls.pop(0) if len(calls) > 1 else calls[0]
-        stdout = (self._folder / call["stdout"]).read_text(encoding="utf-8", errors="surrogateescape", newline="")
+        stdout = (self._folder / call["stdout"]).read_bytes().decode("utf-8", "surrogateescape")
         return Finished(int(call["exit_code"]), stdout, str(call["stderr"]))
 
 
@@ -67,7 +67,7 @@ class RecordingRunner:
         """Run the program, keep its answer, and return it."""
         done = self._runner(argv, stdin=stdin, environment=environment, limit=limit)
         name = f"{len(self._calls) + 1:02d}-{argv[0]}.txt"
-        (self._folder / name).write_text(done.stdout, encoding="utf-8", errors="surrogateescape", newline="")
+        (self._folder / name).write_bytes(done.stdout.encode("utf-8", "surrogateescape"))
         self._calls.append({"argv": list(argv), "exit_code": done.exit_code, "stderr": done.stderr, "stdout": name})
         index = {"separator": SEPARATOR, "calls": self._calls}
         (self._folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

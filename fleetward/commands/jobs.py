@@ -49,6 +49,8 @@ def _me() -> str:
 
 
 def _row(job: "Job") -> tuple[str, ...]:
+    from fleetward.slurm.parse import folded
+
     return (
         job.id,
         job.name,
@@ -59,7 +61,7 @@ def _row(job: "Job") -> tuple[str, ...]:
         length(job.time_limit),
         str(job.node_count),
         " ".join(f"{kind}:{count}" for kind, count in job.gpus.items()),
-        ",".join(job.nodes) if job.nodes else f"({job.reason})" if job.reason else "",
+        folded(job.nodes) if job.nodes else f"({job.reason})" if job.reason else "",
     )
 
 

@@ -121,6 +121,8 @@ def _print(document: dict[str, object], job_id: str, as_json: bool, ending: "End
     if ending is None:
         click.echo(printable(job_id))
         return
+    from fleetward.slurm.parse import folded
+
     record = ending.accounting
     if record is None:
         note("slurmdbd has no final record of it yet")
@@ -135,7 +137,7 @@ def _print(document: dict[str, object], job_id: str, as_json: bool, ending: "End
         code,
         length(record.elapsed),
         str(record.restarts),
-        ",".join(record.nodes),
+        folded(record.nodes),
         allocated,
     )
     click.echo(table(headers, [row]))

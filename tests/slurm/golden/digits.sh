@@ -1,0 +1,35 @@
+#!/bin/bash
+#SBATCH --job-name=digits
+#SBATCH --account=research
+#SBATCH --partition=gpu
+#SBATCH --nodes=2
+#SBATCH --gpus-per-node=h100:8
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=4G
+#SBATCH --time=00:10:00
+#SBATCH --output=digits-%j.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+set -euo pipefail  # sbatch reads no option beyond the first command
+
+# srun runs in the background, so that a signal to this shell is handled at once and handed on to the job's step.
+fleetward_step=
+fleetward_signalled=0
+fleetward_hand_on() {
+  fleetward_signalled=1
+  [ -z "$fleetward_step" ] || kill -s "$1" "$fleetward_step" 2>/dev/null || true
+}
+trap 'fleetward_hand_on TERM' TERM
+trap 'fleetward_hand_on USR1' USR1
+trap 'fleetward_hand_on USR2' USR2
+
+srun --cpus-per-task=1 --kill-on-bad-exit=1 ./venv/bin/python train.py --checkpoints checkpoints &
+fleetward_step=$!
+while :; do
+  fleetward_signalled=0
+  fleetward_status=0
+  wait "$fleetward_step" || fleetward_status=$?
+  [ "$fleetward_signalled" = 1 ] || break  # where a signal came, the wait ended and not the step
+done
+exit "$fleetward_status"

@@ -1,0 +1,89 @@
+"""Batch scripts: as text, and as they behave with a stand-in for srun."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fleetward.slurm.job_script import render
+from fleetward.slurm.job_spec import JobSpec, read_job_spec
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", ["digits", "everything"])
+def test_the_script_is_as_reviewed(name: str) -> None:
+    assert render(read_job_spec(GOLDEN / f"{name}.yaml")) == (GOLDEN / f"{name}.sh").read_text()
+
+
+class Batch:
+    """A rendered script, started with an srun that is a shell script of ours."""
+
+    def __init__(self, folder: Path, srun: str, **fields: object) -> None:
+        self.folder = folder
+        (folder / "srun").write_text(f"#!/bin/bash\nshift 2\n{srun}\n")
+        (folder / "srun").chmod(0o755)
+        self.script = render(JobSpec.model_validate({"name": "x", "command": ["true"], **fields}))
+        (folder / "job.sh").write_text(self.script)
+
+    def start(self) -> subprocess.Popen[str]:
+        environment = os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"}
+        return subprocess.Popen(["bash", "job.sh"], cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True)
+
+    def ready(self) -> None:
+        """Return once the stand-in has said so."""
+        until = time.monotonic() + 10
+        while not (self.folder / "ready").exists():
+            assert time.monotonic() < until, "srun did not start"
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 137, 143])
+def test_the_steps_exit_code_is_the_jobs(code: int, tmp_path: Path) -> None:
+    assert Batch(tmp_path, f"exit {code}").start().wait(10) == code
+
+
+def test_arguments_and_variables_arrive_as_written(tmp_path: Path) -> None:
+    odd = "a b'c\"d$HOME`id`\n\\*"
+    batch = Batch(
+        tmp_path,
+        'printf "%s|" "$ODD" "$@"',
+        command=["python", odd],
+        environment={"ODD": odd, "name": "kept", "task": "kept"},
+    )
+    printed, _ = batch.start().communicate(timeout=10)
+    assert printed == f"{odd}|python|{odd}|"
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1", "USR2"])
+def test_a_signal_reaches_the_step_and_its_own_exit_code_counts(name: str, tmp_path: Path) -> None:
+    srun = f"trap 'echo got {name}; exit 7' {name}\ntouch ready\nwhile :; do sleep 0.05; done"
+    batch = Batch(tmp_path, srun)
+    process = batch.start()
+    batch.ready()
+    process.send_signal(signal.Signals[f"SIG{name}"])
+    printed, _ = process.communicate(timeout=10)
+    assert printed == f"got {name}\n"
+    assert process.returncode == 7
+
+
+def test_a_step_that_goes_on_after_a_signal_is_waited_for(tmp_path: Path) -> None:
+    srun = "trap 'touch saved' USR1\ntouch ready\nuntil [ -e saved ]; do sleep 0.05; done\nsleep 0.3\nexit 0"
+    batch = Batch(tmp_path, srun)
+    process = batch.start()
+    batch.ready()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
+    assert (tmp_path / "saved").exists()
+
+
+def test_setup_runs_once_before_the_step_and_its_failure_ends_the_job(tmp_path: Path) -> None:
+    good = Batch(tmp_path, "cat order; echo step", setup=[["sh", "-c", "echo setup >> order"]])
+    assert good.start().communicate(timeout=10)[0] == "setup\nstep\n"
+    bad = Batch(tmp_path, "echo step", setup=[["sh", "-c", "exit 3"]])
+    process = bad.start()
+    assert process.communicate(timeout=10)[0] == ""
+    assert process.returncode == 3
