@@ -86,8 +86,8 @@ class Engine:
             *(("--runtime", facts.runtime) if facts.runtime else ()),
             *("--ulimit", f"nofile={facts.open_files}:{facts.open_files}"),
             *("--ulimit", f"nproc={facts.processes}:{facts.processes}"),
-            # what systemd mounts, and the device nodes that play GPUs
-            *("--cap-add", "SYS_ADMIN", "--cap-add", "MKNOD", "--cap-add", "SYS_PTRACE"),
+            # what systemd mounts, the device nodes that play GPUs, and what sshd writes of a session with a terminal
+            *("--cap-add", "SYS_ADMIN", "--cap-add", "MKNOD", "--cap-add", "SYS_PTRACE", "--cap-add", "AUDIT_WRITE"),
             *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
             *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108  inside the container
             *("--env", "container=podman", "--stop-signal", "SIGRTMIN+3"),

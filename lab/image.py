@@ -21,14 +21,23 @@ BASE = (
 """All that a bare image has: as much as a freshly installed machine that Ansible can reach."""
 
 BAKED = (
-    *("slurm-wlm", "slurmdbd", "slurmrestd", "slurm-client", "sackd", "munge", "mariadb-server"),
+    *(
+        "slurm-wlm",
+        "slurmdbd",
+        "slurmrestd",
+        "slurm-client",
+        "slurm-wlm-jwt-plugin",
+        "sackd",
+        "munge",
+        "mariadb-server",
+    ),
     *("prometheus", "prometheus-node-exporter", "gcc", "libc6-dev"),
 )
 """What the roles would install: found there, it costs no time when the lab starts."""
 
 BAKED_IN_SUITE = {
     "trixie": (),
-    "forky": ("slurm-wlm-jwt-plugin", "libslurm-dev", "python3-dev"),
+    "forky": ("libslurm-dev", "python3-dev"),  # pyslurm is built there
 }
 
 ASLEEP = (

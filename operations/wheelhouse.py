@@ -5,13 +5,15 @@ files in `requirements/` and hands it over as one archive.
 """
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import json
 import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +104,21 @@ def collect(python: str, extra: str, cache: Path) -> Wheelhouse:
     if extra not in EXTRAS:
         raise UsageError(f"extra {extra!r}: there are {' and '.join(EXTRAS)}")
     lock = Path(fleetward.__file__).parent / "requirements" / f"{extra}.txt"
-    wheels = download(locked(lock, python), python, cache)
+    with _alone_in(cache):
+        wheels = download(locked(lock, python), python, cache)
+        return _packed(wheels, python, extra, cache)
+
+
+@contextlib.contextmanager
+def _alone_in(cache: Path) -> Iterator[None]:
+    """Hold the cache: Ansible asks for every host at once."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _packed(wheels: Path, python: str, extra: str, cache: Path) -> Wheelhouse:
     version = own_version()
     folder = f"fleetward-wheels-{extra}-{wheels.name.removeprefix('wheels-')}-{version.partition('+')[2]}"
     archive = cache / f"{folder}.tar"
