@@ -15,7 +15,10 @@ _INTEGER_DIGITS = 18
 """Longer runs of digits are not folded: readers hold an index in 64 bits."""
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+NaturalKey = tuple[tuple[int, int, str], ...]
+
+
+def natural_key(name: str) -> NaturalKey:
     """Return a sort key under which `gpu9` comes before `gpu10`."""
     parts = re.split(r"(\d+)", name)
     return tuple((1, int(part), part) if part.isdecimal() and part.isascii() else (0, 0, part) for part in parts)

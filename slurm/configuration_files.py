@@ -11,7 +11,7 @@ from fleetward.model.fleet import (
     HardwareProfile,
     Node,
 )
-from fleetward.model.host_ranges import fold, natural_key
+from fleetward.model.host_ranges import NaturalKey, fold, natural_key
 from fleetward.slurm.configuration_defaults import (
     CGROUP_DEFAULTS,
     accounting_parameters,
@@ -51,9 +51,9 @@ def gres_conf(fleet: Fleet) -> str:
             nodes[node.profile.gpu].append(node.name)
     lines = [
         _line({"NodeName": fold(names), "Name": "gpu", "Type": gpu.model, "File": gpu.device_files})
-        for gpu, names in nodes.items()
+        for gpu, names in sorted(nodes.items(), key=lambda item: _first(item[1]))
     ]
-    return HEADER + "".join(sorted(lines))
+    return HEADER + "".join(lines)
 
 
 def cgroup_conf(fleet: Fleet) -> str:
@@ -103,15 +103,18 @@ def _node_lines(nodes: Iterable[Node]) -> list[str]:
     alike: dict[tuple[HardwareProfile, str | None], list[str]] = defaultdict(list)
     for node in nodes:
         if node.profile is not None:
-            own_address = None if node.has_ip_address or node.address == node.name else node.address
-            alike[node.profile, own_address].append(node.name)
+            other_name = None if node.has_ip_address or node.address == node.name else node.address
+            alike[node.profile, other_name].append(node.name)
     lines = []
-    for (profile, address), names in alike.items():
-        attributes = {"NodeName": fold(names)}
-        if address is not None:
-            attributes["NodeAddr"] = address
-        lines.append((natural_key(names[0]), _line(attributes | _hardware(profile) | {"State": "UNKNOWN"})))
-    return [line for _, line in sorted(lines)]
+    for (profile, address), names in sorted(alike.items(), key=lambda item: _first(item[1])):
+        named = {} if address is None else {"NodeAddr": address}
+        lines.append(_line({"NodeName": fold(names), **named, **_hardware(profile), "State": "UNKNOWN"}))
+    return lines
+
+
+def _first(names: Iterable[str]) -> NaturalKey:
+    """Return the sort key of a line for these nodes."""
+    return min(natural_key(name) for name in names)
 
 
 def _hardware(profile: HardwareProfile) -> dict[str, str]:
