@@ -1,0 +1,94 @@
+"""`fleetward inventory` as a person runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fleetward
+
+PROGRAM = Path(sys.executable).with_name("fleetward")
+INVENTORIES = Path(fleetward.__file__).parent / "inventories"
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, "inventory", *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
+    )
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    file = tmp_path / "hosts.yml"
+    file.write_text("all: {vars: {fleet_cluster: x}, hosts: {h: {fleet_rack: 7}}}\n")
+    return file
+
+
+def test_check_of_a_right_inventory_says_so(tmp_path: Path) -> None:
+    done = run("check", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("4 hosts, 2 partitions, no problems\n")
+
+
+def test_check_of_a_wrong_one_names_the_problems_and_exits_2(wrong: Path) -> None:
+    done = run("check", "-i", wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "h: fleet_rack: input should be a valid string, not 7" in done.stderr
+    assert "no host is in the group slurm_controller" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_as_json_lists_the_problems(wrong: Path) -> None:
+    done = run("check", "-i", wrong, "--json")
+    assert done.returncode == 2
+    assert len(json.loads(done.stdout)["problems"]) == 2
+
+
+def test_list_folds_the_hosts_of_every_group() -> None:
+    done = run("list", "-i", INVENTORIES / "example")
+    assert "slurm_node" in done.stdout
+    assert "2004  a100-[0001-0980],h100-[0001-1024]" in done.stdout
+    listed = json.loads(run("list", "--json").stdout)
+    assert listed["hosts"]["gpu001"]["hardware_profile"]["gpu"]["count"] == 8
+    assert listed["partitions"]["gpu"] == ["gpu001", "gpu002", "gpu003"]
+
+
+def test_render_prints_one_file() -> None:
+    assert "NodeName=gpu[001-003] " in run("render", "slurm.conf").stdout
+    assert json.loads(run("render", "node.json", "--host", "gpu002").stdout)["address"] == "10.213.1.102"
+
+
+def test_render_writes_all_files_and_writes_over_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    for _ in range(2):
+        assert run("render", "--output", folder).returncode == 0
+    written = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert {"slurm.conf", "targets/gpu.json", "nodes/gpu001.json", "nodes/head.json"} <= written
+    assert not [name for name in written if name.startswith(".")]
+    assert (folder / "slurm.conf").read_text() == run("render", "slurm.conf").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["render", "slrm.conf"], "the inventory renders no file 'slrm.conf'"),
+        (["render", "node.json", "--host", "nobody"], "'nobody' is not in the inventory"),
+        (["render", "slurm.conf", "--output", "x"], "give one of the two"),
+        (["check", "-i", "/nowhere"], "there is no such inventory"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "targets").write_text("in the way")
+    done = run("render", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
