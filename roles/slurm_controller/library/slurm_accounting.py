@@ -68,6 +68,10 @@ undeclared:
   returned: always
   type: list
   elements: str
+skipped_because:
+  description: Why a dry run could not tell what would be done.
+  returned: in check mode, where the accounting does not answer
+  type: str
 deferred:
   description: Limits that could not be set yet.
   returned: always
@@ -166,8 +170,13 @@ def main() -> None:
         if not module.check_mode:
             for operation in made.operations:
                 _run("sacctmgr", "--immediate", *operation)
-    except (_CommandError, ValueError) as error:
+    except ValueError as error:
         module.fail_json(msg=str(error))
+    except _CommandError as error:
+        if not module.check_mode:
+            module.fail_json(msg=str(error))
+        # Before the first run there is no accounting yet, and a dry run makes none.
+        module.exit_json(changed=True, skipped_because=str(error), operations=[], undeclared=[], deferred=[])
     lines = [" ".join(operation) for operation in (registered, *made.operations) if operation]
     if made.undeclared:
         module.warn(f"Slurm's accounting holds what the inventory does not: {'; '.join(made.undeclared)}.")
