@@ -141,14 +141,11 @@ static bool apply_file(struct settings *next, const char *path)
     FILE *file = fopen(path, "re");
     if (!file)
         return errno == ENOENT || errno == ENOTDIR;
-    char line[512];
-    bool continues = false;
-    while (fgets(line, sizeof line, file)) {
-        bool complete = strchr(line, '\n') || feof(file);
-        if (!continues && complete)
-            apply_line(next, line);
-        continues = !complete; /* a line longer than the buffer is ignored whole */
-    }
+    char *line = NULL;
+    size_t room = 0;
+    while (getline(&line, &room, file) > 0)
+        apply_line(next, line); /* a byte 0 ends the line that it is in */
+    free(line);
     bool read = !ferror(file);
     fclose(file);
     return read;
