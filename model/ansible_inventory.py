@@ -189,6 +189,8 @@ class _Builder:
 
     def merged(self, folder: Path) -> AnsibleInventory:
         """Return the inventory with the variables of groups and hosts merged."""
+        for name in sorted(self._groups.keys() & self._host_variables.keys()):
+            self._problem(f"{folder}: {name} is a host and a group; give one of the two another name")
         self._reconcile()
         ranked = sorted(self._groups.values(), key=lambda group: (group.depth, group.priority, group.name))
         files = VariableFiles(folder, self._files, self._problem)

@@ -234,6 +234,7 @@ def test_a_file_alone_is_an_inventory_with_the_variables_beside_it(tmp_path: Pat
         ({"hosts.ini": "[a]\nh"}, "only YAML inventories"),
         ({"hosts.yml": "a: {hosts: {h: }}", "more/b.yml": "b:"}, "Ansible would read this folder"),
         ({"group_vars/a.yml": "v: 1"}, "holds no inventory file"),
+        ({"hosts.yml": "a: {hosts: {a: }}"}, "a is a host and a group"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(files: dict[str, str], said: str, tmp_path: Path) -> None:
