@@ -1,0 +1,364 @@
+"""One contract for every backend, held against a real Slurm of each suite in one container.
+
+The client runs here and the programs it calls are shell scripts that run the real ones in the container, the
+interpreter of pyslurm among them. pyslurm is built by the tasks of the role that installs it.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fleetward
+from fleetward.slurm.client import (
+    Job,
+    JobDetail,
+    NodeGpus,
+    NoSuchJobError,
+    SlurmClient,
+    SlurmOutOfReachError,
+    SlurmRefusedError,
+)
+from fleetward.slurm.command_line import CommandLineClient
+from fleetward.slurm.pyslurm_backend import PyslurmClient
+from fleetward.slurm.worker import PROGRAM, Worker
+
+pytestmark = pytest.mark.slurm
+
+PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct")
+PYSLURM = "/opt/fleetward-pyslurm/bin/python"
+PYSLURM_SOURCES = ("Cython", "setuptools", "wheel", "packaging")
+CASES = [("trixie", "command-line"), ("forky", "command-line"), ("forky", "pyslurm")]
+ODD_NAME = (
+    "na me \"q' |\nJobId=99 JobState=COMPLETED \x1b[31m\n     Nodes=gpu001 CPU_IDs=0 Mem=1 GRES=gpu:h100:9(IDX:0-8)"
+)
+
+
+def engine() -> str:
+    """Return podman, or docker where that is what there is."""
+    found = shutil.which("podman") or shutil.which("docker")
+    assert found is not None, "the contract wants podman or docker"
+    return found
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A container with a whole Slurm, and the scripts that stand for its programs here."""
+
+    suite: str
+    name: str
+    bin: Path
+
+    def told(self, *argv: str, limit: float = 60) -> str:
+        """Run a program in the container and return what it printed."""
+        done = subprocess.run(
+            [engine(), "exec", self.name, *argv], capture_output=True, text=True, timeout=limit, check=False
+        )
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("FLEETWARD_")}
+        return kept | {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "FLEETWARD_PYSLURM_PYTHON": str(self.bin / "python"),
+        }
+
+
+def start(suite: str, folder: Path) -> Cluster:
+    image = os.environ.get(f"FLEETWARD_TEST_IMAGE_{suite.upper()}", f"localhost/fleetward-node:{suite}")
+    name = f"fleetward-contract-{suite}-{os.getpid()}"
+    script = Path(__file__).with_name("small_cluster.sh")
+    options = [
+        *(["--runtime", "runc"] if "podman" in engine() and shutil.which("runc") else []),
+        *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768", "--cap-add=MKNOD"),
+        f"--volume={script}:/cluster.sh:ro",
+        f"--volume={PROGRAM.parent.resolve()}:{PROGRAM.parent}:ro",
+        *("--name", name, "--hostname", "head", "--entrypoint=sleep"),
+    ]
+    begin = [engine(), "run", "--detach", *options, image, "infinity"]
+    subprocess.run(begin, check=True, stdout=subprocess.DEVNULL)
+    cluster = Cluster(suite, name, folder)
+    for program in (*PROGRAMS, "python"):
+        real = PYSLURM if program == "python" else program
+        path = folder / program
+        path.write_text(f'#!/bin/sh\nexec {engine()} exec -i -e SLURM_TIME_FORMAT {name} {real} "$@"\n')
+        path.chmod(0o755)
+    return cluster
+
+
+def build_pyslurm(cluster: Cluster, folder: Path) -> None:
+    """Install pyslurm in the container by the tasks that install it on a head."""
+    sources = folder / "sources"
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(sources)]
+    platforms = [f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_27", "2014", "_2_17")]
+    version = "--python-version=" + cluster.told("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    subprocess.run([*download, "--no-binary=pyslurm", "pyslurm==25.11.2"], check=True, timeout=120)
+    target = ["--only-binary=:all:", "--implementation=cp", version, *platforms]
+    subprocess.run([*download, *target, *PYSLURM_SOURCES], check=True, timeout=120)
+    subprocess.run([engine(), "cp", str(sources), f"{cluster.name}:/srv/pyslurm"], check=True, timeout=60)
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    allow = (
+        "umask 77; mkdir -p /root/.ssh /run/sshd; echo '%s' > /root/.ssh/authorized_keys; ssh-keygen -A; /usr/sbin/sshd"
+    )
+    cluster.told("sh", "-c", allow % key.with_suffix(".pub").read_text().strip())
+    play = folder / "play.yml"
+    play.write_text(
+        "- hosts: all\n  tasks:\n    - ansible.builtin.include_role: {name: fleetward, tasks_from: pyslurm.yml}\n"
+    )
+    options = f"-i {key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    address = cluster.told("hostname", "-i").split()[0]
+    playbook = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        *("--inventory", f"{address},", "--user", "root", f"--ssh-common-args={options}"),
+        *("--extra-vars", json.dumps({"fleetward_pyslurm_sources": "/srv/pyslurm"}), str(play)),
+    ]
+    done = subprocess.run(
+        playbook,
+        env=os.environ
+        | {
+            "ANSIBLE_ROLES_PATH": str(Path(fleetward.__file__).parent / "roles"),
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Cluster]]:
+    """Return a way to the cluster of a suite, with pyslurm where that backend is asked for."""
+    started: dict[str, Cluster] = {}
+    built: set[str] = set()
+
+    def get(suite: str, backend: str) -> Cluster:
+        if suite not in started:
+            started[suite] = start(suite, tmp_path_factory.mktemp(suite))
+            started[suite].told("sh", "/cluster.sh", limit=120)
+        if backend == "pyslurm" and suite not in built:
+            build_pyslurm(started[suite], tmp_path_factory.mktemp("pyslurm"))
+            built.add(suite)
+        return started[suite]
+
+    yield get
+    for cluster in started.values():
+        subprocess.run(
+            [engine(), "rm", "--force", "--time", "0", "--volumes", cluster.name],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backend before a cluster, and what it noted."""
+
+    cluster: Cluster
+    backend: str
+    client: SlurmClient
+    notes: list[str]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def case(request: pytest.FixtureRequest, clusters: Callable[[str, str], Cluster]) -> Iterator[Case]:
+    suite, backend = request.param
+    cluster = clusters(suite, backend)
+    notes: list[str] = []
+    programs = CommandLineClient(environment=cluster.environment)
+    if backend == "command-line":
+        yield Case(cluster, backend, programs, notes)
+        return
+    with PyslurmClient(Worker(cluster.bin / "python"), programs, notes.append) as client:
+        yield Case(cluster, backend, client, notes)
+
+
+@pytest.fixture
+def idle(case: Case) -> Case:
+    """Return the case with an empty queue and both nodes idle."""
+    case.cluster.told("scancel", "--user=root")
+    case.cluster.told(
+        "sh", "-c", "for n in gpu001 gpu002; do scontrol update nodename=$n state=resume 2>&1 || true; done"
+    )
+    nodes = ["sinfo", "--noheader", "--Node", "--partition=gpu", "--states=idle", "--format=%N"]
+    eventually(lambda: case.cluster.told(*nodes).split() == ["gpu001", "gpu002"])
+    return case
+
+
+def eventually(holds: Callable[[], bool], limit: float = 30) -> None:
+    until = time.monotonic() + limit
+    while not holds():
+        assert time.monotonic() < until, f"did not come to hold within {limit} s"
+        time.sleep(0.3)
+
+
+def script(*options: str, command: str = "sleep 300") -> str:
+    lines = "".join(f"#SBATCH {option}\n" for option in ("--output=/dev/null", "--mem=100M", *options))
+    return f"#!/bin/sh\n{lines}{command}\n"
+
+
+def running(client: SlurmClient, job_id: str) -> JobDetail:
+    eventually(lambda: client.job(job_id).job.state == "RUNNING")
+    return client.job(job_id)
+
+
+def in_queue(client: SlurmClient, job_id: str) -> Job:
+    return next(job for job in client.jobs().items if job.id == job_id)
+
+
+def test_nodes_are_told_with_their_gpus(idle: Case) -> None:
+    found = idle.client.nodes()
+    assert (found.backend, found.unread, idle.notes) == (idle.backend, (), [])
+    assert [(node.name, node.gpus, node.cpus, node.memory) for node in found.items] == [
+        (f"gpu00{n}", {"h100": 2}, 8, 16000) for n in (1, 2, 3)
+    ]
+    assert [node.state for node in found.items[:2]] == ["IDLE", "IDLE"]
+    assert found.items[0].partitions == ("gpu", "debug")
+    assert found.items[2].state in ("UNKNOWN", "DOWN")
+
+
+def test_a_job_is_followed_from_submission_to_its_record(idle: Case) -> None:
+    client = idle.client
+    options = ("--nodes=2", "--gpus-per-node=h100:2", "--time=05:00:00", "--account=research", "--job-name=digits")
+    job_id = client.submit(script(*options, "--partition=gpu"), Path("/var/tmp")).job_id
+    held = running(client, job_id)
+    assert held.gpus == (NodeGpus("gpu001", "h100", (0, 1)), NodeGpus("gpu002", "h100", (0, 1)))
+    job = in_queue(client, job_id)
+    assert (job.state, job.name, job.account, job.partition) == ("RUNNING", "digits", "research", "gpu")
+    assert (job.nodes, job.node_count, job.gpus) == (("gpu001", "gpu002"), 2, {"h100": 4})
+    assert (job.time_limit, job.restarts, job.working_directory) == (5 * 3600, 0, "/var/tmp")
+    assert job.submitted_at is not None
+    assert abs(job.submitted_at.timestamp() - time.time()) < 120
+    assert [node.gpus_allocated for node in client.nodes().items] == [{"h100": 2}, {"h100": 2}, {}]
+    client.cancel(job_id)
+    eventually(lambda: client.job(job_id).job.ended)
+    eventually(lambda: (record := client.accounting(job_id)) is not None and record.ended)
+    record = client.accounting(job_id)
+    assert record is not None
+    assert (record.state, record.nodes, record.name) == ("CANCELLED", ("gpu001", "gpu002"), "digits")
+    assert (record.allocated["gres/gpu:h100"], record.allocated["node"]) == ("4", "2")
+    client.cancel(job_id)
+
+
+def test_the_exit_code_is_in_the_record(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", command="exit 7"), Path("/tmp")).job_id
+    eventually(lambda: (record := idle.client.accounting(job_id)) is not None and record.ended)
+    record = idle.client.accounting(job_id)
+    assert record is not None
+    assert (record.state, record.exit_code, record.exit_signal) == ("FAILED", 7, 0)
+
+
+def test_a_requeue_counts_as_a_restart(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--requeue"), Path("/tmp")).job_id
+    running(idle.client, job_id)
+    idle.client.requeue(job_id)
+    eventually(lambda: idle.client.job(job_id).job.restarts == 1)
+    assert in_queue(idle.client, job_id).restarts == 1
+
+
+def test_names_and_reasons_of_any_shape_come_through(idle: Case) -> None:
+    cluster, client = idle.cluster, idle.client
+    options = ["--gpus-per-node=h100:1", "--mem=100M", "--output=/dev/null", "--chdir=/tmp", "--wrap=sleep 300"]
+    job_id = cluster.told("sbatch", "--parsable", f"--job-name={ODD_NAME}", f"--comment={ODD_NAME}", *options)
+    held = running(client, job_id)
+    assert held.job.name == ODD_NAME
+    assert [(gpus.type, gpus.indices) for gpus in held.gpus] == [("h100", (0,))]
+    reason = "disk | odd\nNodeName=gpu009 State=IDLE \x1b[31m"
+    cluster.told("scontrol", "update", "nodename=gpu002", "state=drain", f"reason={reason}")
+    assert in_queue(client, job_id).name == ODD_NAME
+    nodes = client.nodes()
+    assert [node.name for node in nodes.items] == ["gpu001", "gpu002", "gpu003"]
+    drained = nodes.items[1]
+    assert (drained.reason, drained.reason_by, "DRAIN" in drained.flags) == (reason, "root", True)
+    assert drained.reason_at is not None
+    assert abs(drained.reason_at.timestamp() - time.time()) < 120
+
+
+def test_the_waiting_part_of_an_array_has_squeues_name(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=h100:2", "--array=1-9%1"), Path("/tmp")).job_id
+    running(idle.client, f"{job_id}_1")
+    ids = {job.id for job in idle.client.jobs().items if not job.ended}
+    assert ids == {f"{job_id}_1", f"{job_id}_[2-9%1]"}
+    assert idle.client.job(f"{job_id}_1").gpus[0].indices == (0, 1)
+
+
+def test_a_job_that_is_not_there_is_a_typed_error(idle: Case) -> None:
+    for call in (idle.client.job, idle.client.cancel, idle.client.requeue):
+        with pytest.raises(NoSuchJobError):
+            call("999999")
+    assert idle.client.accounting("999999") is None
+
+
+def test_what_slurm_refuses_is_a_typed_error(idle: Case) -> None:
+    with pytest.raises(SlurmRefusedError, match="partition"):
+        idle.client.submit(script("--partition=nowhere"), Path("/tmp"))
+
+
+def test_the_controller_answers(idle: Case) -> None:
+    assert [(controller.host, controller.answers) for controller in idle.client.ping()] == [("head", True)]
+    assert idle.notes == []
+
+
+def test_the_command_names_the_backend_that_answered(idle: Case) -> None:
+    done = fleetward_nodes(idle)
+    assert done["backend"] == idle.backend
+    assert [node["gres"] for node in done["nodes"]] == ["gpu:h100:2"] * 3
+
+
+def fleetward_nodes(case: Case, stderr: str = "") -> dict[str, Any]:
+    chosen = {"FLEETWARD_SLURM_BACKEND": case.backend}
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetward", "nodes", "--json"],
+        env=case.cluster.environment | chosen,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(stderr, done.stderr, re.DOTALL)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_killed_pyslurm_changes_no_answer(idle: Case) -> None:
+    if idle.backend != "pyslurm":
+        assert idle.client.backend == "command-line"
+        return
+    right = fleetward_nodes(idle)
+    assert right["backend"] == "pyslurm"
+    hunt = "until pid=$(pgrep -f pyslurm_worker.py); do :; done; kill -9 $pid"
+    hunter = subprocess.Popen([engine(), "exec", idle.cluster.name, "timeout", "30", "sh", "-c", hunt])
+    time.sleep(1)
+    found = fleetward_nodes(idle, stderr=r".*worker ended with status 137.*Slurm's own commands answer instead\n")
+    assert hunter.wait(30) == 0
+    assert found == right | {"backend": "command-line"}
+
+
+def test_a_stopped_controller_is_out_of_reach_and_no_hang(idle: Case) -> None:
+    idle.cluster.told("pkill", "-x", "slurmctld")
+    try:
+        eventually(lambda: idle.cluster.told("sh", "-c", "pgrep -x slurmctld -r S,R,D || true") == "")
+        began = time.monotonic()
+        with pytest.raises(SlurmOutOfReachError):
+            idle.client.nodes()
+        with pytest.raises(SlurmOutOfReachError):
+            idle.client.ping()
+        assert time.monotonic() - began < 45
+    finally:
+        idle.cluster.told("slurmctld")
+    eventually(lambda: idle.client.ping()[0].answers)
