@@ -1,0 +1,251 @@
+"""The exporter as it runs on a node, over HTTP, on NVML as the stand-in plays it."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetward.exporters.gpu.server import parse_listen
+from fleetward.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from conftest import PlayedNode
+
+
+@dataclass(frozen=True)
+class Exporter:
+    process: subprocess.Popen[str]
+    address: str
+
+    def scrape(self) -> str:
+        connection = http.client.HTTPConnection(self.address, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return the value of the one series with at least these labels; None where there is none."""
+        for line in self.scrape().splitlines():
+            match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+            if (
+                match
+                and match[1] == name
+                and labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', match[2] or "")).items()
+            ):
+                return float(match[3])
+        return None
+
+
+@contextmanager
+def running(played: "PlayedNode", *options: str) -> Iterator[Exporter]:
+    command = [
+        sys.executable,
+        "-m",
+        "fleetward",
+        "exporter",
+        "gpu",
+        "--listen",
+        "127.0.0.1:0",
+        "--interval",
+        "0.1",
+        *options,
+    ]
+    with subprocess.Popen(command, env=played.environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        match = re.search(r"http://(\S+)/metrics", told)
+        assert match, told + process.stderr.read()
+        try:
+            yield Exporter(process, match[1])
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def exporter(played: "PlayedNode") -> Iterator[Exporter]:
+    with running(played) as started:
+        yield started
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def test_all_gpus_are_shown_with_some_thirty_metrics(exporter: Exporter) -> None:
+    text = exporter.scrape()
+    assert sorted(
+        set(re.findall(r'^gpu_up\{gpu="(\d+)",uuid="GPU-[0-9a-f-]{36}"\} 1\.0$', text, re.MULTILINE))
+    ) == list("01234567")
+    assert len(set(re.findall(r'^(gpu_\w+)\{gpu="0"', text, re.MULTILINE))) >= 30
+    assert exporter.value("gpu_info", gpu="0", model="NVIDIA H100 80GB HBM3", pci_bus_id="0000:1b:00.0", minor="0") == 1
+    assert exporter.value("gpu_driver_info", driver_version="570.133.20", cuda_version="12.8") == 1
+    assert exporter.value("gpu_memory_total_bytes", gpu="7") == 81559 * 1024**2
+    assert exporter.value("gpu_power_limit_watts", gpu="7") == 700
+    assert exporter.value("gpu_nvlinks_active", gpu="7") == 18
+
+
+def test_utilization_follows_who_holds_the_device(played: "PlayedNode", exporter: Exporter) -> None:
+    assert exporter.value("gpu_utilization_ratio", gpu="3") == 0
+    (played.folder / "nvidia3").touch()
+    held = os.open(played.folder / "nvidia3", os.O_RDONLY)
+    try:
+        wait_until(lambda: (exporter.value("gpu_utilization_ratio", gpu="3") or 0) > 0.5)
+        assert exporter.value("gpu_processes", gpu="3") == 1
+        assert exporter.value("gpu_utilization_ratio", gpu="4") == 0
+    finally:
+        os.close(held)
+    wait_until(lambda: exporter.value("gpu_utilization_ratio", gpu="3") == 0)
+
+
+def test_a_lost_gpu_is_down_under_its_name_and_comes_back(played: "PlayedNode", exporter: Exporter) -> None:
+    uuid = re.findall(r'gpu_up\{gpu="2",uuid="([^"]+)"', exporter.scrape())[0]
+    played.play("gpu.2.lost=1\n")
+    wait_until(lambda: exporter.value("gpu_up", gpu="2", uuid=uuid) == 0)
+    assert exporter.value("gpu_temperature_celsius", gpu="2") is None
+    assert exporter.value("gpu_info", gpu="2") is None
+    for other in "0134567":
+        assert exporter.value("gpu_up", gpu=other) == 1
+        assert exporter.value("gpu_temperature_celsius", gpu=other) is not None
+    assert (exporter.value("gpu_exporter_errors_total", function="DeviceGetHandleByIndex", code="15") or 0) > 0
+    played.play("")
+    wait_until(lambda: exporter.value("gpu_up", gpu="2", uuid=uuid) == 1)
+
+
+def test_a_gpu_that_is_lost_from_the_start_is_shown_without_a_name(played: "PlayedNode") -> None:
+    played.play("gpu.5.lost=1\n")
+    with running(played) as exporter:
+        assert exporter.value("gpu_up", gpu="5", uuid="") == 0
+        assert exporter.value("gpu_up", gpu="4") == 1
+        played.play("")
+        wait_until(lambda: exporter.value("gpu_up", gpu="5") == 1)
+
+
+def test_a_driver_that_goes_away_leaves_every_gpu_down(played: "PlayedNode", exporter: Exporter) -> None:
+    before = set(re.findall(r"^gpu_up\{(.*)\} 1\.0$", exporter.scrape(), re.MULTILINE))
+    played.play("driver.loaded=0\n")
+    wait_until(lambda: set(re.findall(r"^gpu_up\{(.*)\} 0\.0$", exporter.scrape(), re.MULTILINE)) == before)
+    played.play("")
+    wait_until(lambda: set(re.findall(r"^gpu_up\{(.*)\} 1\.0$", exporter.scrape(), re.MULTILINE)) == before)
+
+
+def test_a_gpu_that_the_driver_no_longer_lists_is_down(played: "PlayedNode", exporter: Exporter) -> None:
+    played.play("driver.gpu_count=7\n")
+    wait_until(lambda: exporter.value("gpu_up", gpu="7") == 0)
+    assert exporter.value("gpu_up", gpu="6") == 1
+
+
+def test_an_xid_is_counted_also_on_the_gpu_that_it_took_away(played: "PlayedNode", exporter: Exporter) -> None:
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 3)
+    assert exporter.value("gpu_xid_total", gpu="6", xid="79") == 0
+    played.play("gpu.6.lost=1\n")
+    played.raise_xid(6, 79)
+    played.raise_xid(1, 31)
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="6", xid="79") == 1)
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1)
+    assert exporter.value("gpu_xid_total", gpu="1", xid="79") == 0
+
+
+def test_an_event_wait_that_fails_for_ever_costs_no_processor(played: "PlayedNode") -> None:
+    played.play("driver.event_wait_error=15\n")
+    with running(played) as exporter:
+        wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 2)
+        (played.folder / "trace").unlink()
+        time.sleep(2)
+        waits = (played.folder / "trace").read_text().splitlines().count("nvmlEventSetWait_v2")
+        assert 1 <= waits <= 4
+
+
+def test_a_gpu_that_answers_slowly_does_not_slow_a_scrape(played: "PlayedNode", exporter: Exporter) -> None:
+    played.play("gpu.0.delay_ms=2000\n")
+    time.sleep(0.5)
+    begun = time.monotonic()
+    age = exporter.value("gpu_exporter_sample_age_seconds")
+    assert time.monotonic() - begun < 1
+    assert age is not None
+    assert age > 0.3, "the last sample is served, and its age says so"
+
+
+def test_a_sweep_makes_a_bounded_number_of_calls(played: "PlayedNode", exporter: Exporter) -> None:
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 2)
+    (played.folder / "trace").unlink()
+    first = exporter.value("gpu_exporter_sweeps_total") or 0
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) >= first + 5)
+    calls = (played.folder / "trace").read_text().splitlines()
+    sweeps = calls.count("nvmlDeviceGetCount_v2")
+    assert sweeps >= 5
+    assert len(calls) / sweeps < 8 * 25
+    assert "nvmlDeviceGetPcieThroughput" not in calls
+
+
+def test_scraping_makes_no_call_at_all(played: "PlayedNode") -> None:
+    with running(played, "--interval", "3600") as exporter:
+        time.sleep(0.3)
+        before = (played.folder / "trace").read_text().splitlines()
+        for _ in range(5):
+            exporter.scrape()
+        after = (played.folder / "trace").read_text().splitlines()
+        assert [call for call in after[len(before) :] if not call.startswith("nvmlEvent")] == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_and_soon(exporter: Exporter, end: signal.Signals) -> None:
+    exporter.process.send_signal(end)
+    assert exporter.process.wait(timeout=5) == 0
+
+
+def run(played: "PlayedNode", *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleetward", *arguments],
+        env=played.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_a_port_in_use_is_told(played: "PlayedNode") -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run(played, "exporter", "gpu", "--listen", listen)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"fleetward: cannot listen on {listen}: Address already in use")
+    assert "--listen" in done.stderr
+
+
+def test_a_driver_that_is_not_loaded_is_told_with_what_to_do(played: "PlayedNode") -> None:
+    played.play("driver.loaded=0\n")
+    done = run(played, "exporter", "gpu")
+    assert done.returncode == 3
+    assert "Driver Not Loaded" in done.stderr
+    assert "modprobe" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("127.0.0.1:9400", ("127.0.0.1", 9400)), ("[::1]:80", ("::1", 80)), ("gpu001:9400", ("gpu001", 9400))],
+)
+def test_addresses_to_listen_on(text: str, expected: tuple[str, int]) -> None:
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize("text", ["9400", ":9400", "::1:9400", "host:", "host:99999", "host:-1", "host:http", "[::1]"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"9400|port"):
+        parse_listen(text)
