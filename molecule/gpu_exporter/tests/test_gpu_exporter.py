@@ -1,0 +1,52 @@
+"""The metrics of every GPU, over the network."""
+
+import time
+import urllib.request
+from collections.abc import Callable
+
+from testinfra.host import Host
+
+On = Callable[[str], Host]
+Address = Callable[[str], str]
+
+
+def metrics(address: Address) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://{address('gpu001')}:9400/metrics", timeout=20) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line and not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def of(name: str, found: dict[str, float]) -> list[float]:
+    return [value for series, value in sorted(found.items()) if series.startswith(f"{name}{{")]
+
+
+def test_every_gpu_is_there_with_plausible_values(address: Address) -> None:
+    found = metrics(address)
+    assert of("gpu_up", found) == [1.0] * 8
+    assert all(20 < degrees < 100 for degrees in of("gpu_temperature_celsius", found))
+    assert all(10 < watts < 700 for watts in of("gpu_power_watts", found))
+    assert len(of("gpu_temperature_celsius", found)) == len(of("gpu_power_watts", found)) == 8
+
+
+def test_a_gpu_that_a_process_holds_is_busy_and_the_others_are_not(on: On, address: Address) -> None:
+    on("gpu001").check_output("systemd-run --unit=verify-holds-gpu sh -c 'exec sleep 60 <> /dev/nvidia6'")
+    try:
+        until = time.monotonic() + 20
+        busy: list[str] = []
+        while not busy and time.monotonic() < until:
+            time.sleep(1)
+            busy = [
+                series
+                for series, value in metrics(address).items()
+                if series.startswith("gpu_utilization_ratio{") and value > 0.5
+            ]
+    finally:
+        on("gpu001").check_output("systemctl stop verify-holds-gpu")
+    assert len(busy) == 1 and 'gpu="6"' in busy[0]
+
+
+def test_it_runs_as_nobody_special_and_comes_back_with_the_host(on: On) -> None:
+    assert on("gpu001").service("fleetward-gpu-exporter").is_enabled
+    on("gpu001").check_output("systemctl kill --signal=KILL fleetward-gpu-exporter")
+    time.sleep(8)
+    assert on("gpu001").service("fleetward-gpu-exporter").is_running
