@@ -70,6 +70,7 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
     import ansible_runner
 
     failures: list[TaskFailure] = []
+    stats: dict[str, Any] = {}
 
     def on_event(event: dict[str, Any]) -> bool:
         kind, data = event["event"], event.get("event_data", {})
@@ -78,6 +79,8 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
                 log.write(event["stdout"] + "\n")
         if kind == "playbook_on_task_start":
             on_task(str(data.get("name", "")))
+        elif kind == "playbook_on_stats":
+            stats.update(data)
         elif kind in {"runner_on_failed", "runner_on_unreachable"} and not data.get("ignore_errors"):
             failures.append(_failure(data, unreachable=kind.endswith("unreachable")))
         return False  # events are read here, not kept as files
@@ -98,8 +101,8 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
             event_handler=on_event,
             quiet=True,
         )
-        stats = ended.stats or {}
-        return PlaybookResult(int(ended.rc), stats.get("changed", {}), stats.get("ok", {}), tuple(failures))
+        changed, ok = stats.get("changed", {}), stats.get("ok", {})
+        return PlaybookResult(int(ended.rc), {host: changed.get(host, 0) for host in ok}, ok, tuple(failures))
     finally:
         shutil.rmtree(private, ignore_errors=True)
 

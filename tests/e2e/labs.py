@@ -24,6 +24,7 @@ class Lab:
     """what `lab up --json` printed"""
 
     def fleetward(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command about this lab."""
         return fleetward(*words, "--name", self.name, seconds=seconds)
 
     def on(self, node: str, *command: str, user: str = "root", seconds: float = 60) -> subprocess.CompletedProcess[str]:
@@ -39,6 +40,10 @@ class Lab:
         done = self.on(node, *command, user=user, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(command)} on {node}: {done.stderr or done.stdout}"
         return done.stdout
+
+    def inventory(self) -> str:
+        """Return the folder of the inventory that this lab is provisioned from."""
+        return str(json.loads(self.fleetward("lab", "status", "--json").stdout)["inventory"])
 
     def address(self, node: str) -> str:
         return next(str(host["address"]) for host in self.up["hosts"] if host["name"] == node)

@@ -1,6 +1,5 @@
 """A cluster without one of the roles: what it lacks is said in the words of that role."""
 
-import json
 import os
 
 import pytest
@@ -14,8 +13,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.verify]
 @pytest.mark.timeout(900)
 def test_without_the_role_what_it_provides_is_named(role: str, suite: str) -> None:
     with brought_up(f"no-{role.replace('_', '-')}-{os.getpid()}", suite, "--no-provision") as lab:
-        inventory = json.loads(lab.fleetward("lab", "status", "--json").stdout)["inventory"]
-        fleetward("provision", "--inventory", inventory, "--skip-tags", role)  # may fail: others lean on it
+        fleetward("provision", "--inventory", lab.inventory(), "--skip-tags", role)  # may fail: others lean on it
         lacking = missing(lab)
         for check in CHECKS:
             if check.role == role:

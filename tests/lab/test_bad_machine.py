@@ -124,4 +124,14 @@ def test_interrupted_it_can_be_taken_up_again_or_down(state: dict[str, str]) -> 
     finally:
         down = lab("down", *words, **state)
     assert down.returncode == 0, down.stderr
-    assert not (Path(state["XDG_STATE_HOME"]) / "fleetward/lab" / words[1]).exists()
+    assert left_of(words[1]) == []
+    assert list((Path(state["XDG_STATE_HOME"]) / "fleetward/lab").iterdir()) == []
+
+
+def left_of(name: str) -> list[str]:
+    """Return what is left of a lab on this machine: containers, networks, volumes, mounts and control groups."""
+    words = [["podman", *listing] for listing in (["ps", "-a"], ["network", "ls"], ["volume", "ls"])]
+    told = "".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout for argv in words)
+    told += Path("/proc/mounts").read_text()
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/fleetward-lab.*")]
+    return [line for line in [*told.splitlines(), *groups] if f"fleetward-{name}" in line]
