@@ -46,7 +46,8 @@ def test_a_killed_backend_still_yields_the_right_answer(lab: Lab) -> None:
     right = json.loads(lab.told("head", "fleetward", "nodes", "--json"))["nodes"]
     script = (
         "fleetward nodes --json > /tmp/answer & pid=$!;"
-        " while kill -0 $pid 2>/dev/null; do pkill -KILL -P $pid -f pyslurm_worker && touch /tmp/killed; sleep 0.02; done;"
+        " while kill -0 $pid 2>/dev/null;"
+        " do pkill -KILL -P $pid -f pyslurm_worker && touch /tmp/killed; sleep 0.02; done;"
         " wait $pid && cat /tmp/answer"
     )
     answer = lab.told("head", "sh", "-c", f"rm -f /tmp/killed; {script}")
