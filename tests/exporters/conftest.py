@@ -56,7 +56,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stand-in")
     sources = Path(fleetward.__file__).parent / "lab" / "nvml"
     done = subprocess.run(
-        [sources / "build.sh", folder / "libnvidia-ml.so.1"], capture_output=True, text=True, check=False
+        ["sh", sources / "build.sh", folder / "libnvidia-ml.so.1"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"the stand-in does not build (gcc and libc6-dev are needed):\n{done.stderr}"
     return folder

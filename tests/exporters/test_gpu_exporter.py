@@ -116,6 +116,7 @@ def test_a_lost_gpu_is_down_under_its_name_and_comes_back(played: "PlayedNode", 
     uuid = re.findall(r'gpu_up\{gpu="2",uuid="([^"]+)"', exporter.scrape())[0]
     played.play("gpu.2.lost=1\n")
     wait_until(lambda: exporter.value("gpu_up", gpu="2", uuid=uuid) == 0)
+    assert len(re.findall(r"^gpu_up\{", exporter.scrape(), re.MULTILINE)) == 8, "it is there once, under its name"
     assert exporter.value("gpu_temperature_celsius", gpu="2") is None
     assert exporter.value("gpu_info", gpu="2") is None
     for other in "0134567":

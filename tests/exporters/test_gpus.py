@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, GpuValues, Sweep
 from fleetward.exporters.gpu.table import document, table
 
@@ -43,6 +45,52 @@ def test_the_document_holds_every_value(played: "PlayedNode") -> None:
     assert told["gpus"][4]["state"] == "up"
     assert told["gpus"][4]["values"]["power_watts"] == 321
     assert told["gpus"][4]["values"]["memory_total_bytes"] == 81559 * 1024**2
+
+
+PLAYED = {
+    "utilization_percent": ("37", "utilization_ratio", 0.37),
+    "memory_utilization_percent": ("21", "memory_utilization_ratio", 0.21),
+    "temperature": ("91", "temperature_celsius", 91),
+    "memory_temperature": ("97", "memory_temperature_celsius", 97),
+    "power_watts": ("432.1", "power_watts", 432.1),
+    "power_limit_watts": ("650", "power_limit_watts", 650),
+    "energy_joules": ("123456", "energy_joules", 123456),
+    "memory_total_mib": ("1000", "memory_total_bytes", 1000 * 1024**2),
+    "memory_used_mib": ("500", "memory_used_bytes", 500 * 1024**2),
+    "memory_reserved_mib": ("100", "memory_reserved_bytes", 100 * 1024**2),
+    "sm_clock_mhz": ("1200", "sm_clock_hertz", 1.2e9),
+    "max_sm_clock_mhz": ("1755", "sm_clock_max_hertz", 1.755e9),
+    "memory_clock_mhz": ("1593", "memory_clock_hertz", 1.593e9),
+    "clock_event_reasons": ("0x48", "clock_event_reasons", 0x48),
+    "ecc_corrected": ("11", "ecc_corrected", 11),
+    "ecc_uncorrected": ("12", "ecc_uncorrected", 12),
+    "ecc_aggregate_corrected": ("5000000000", "ecc_lifetime_corrected", 5e9),
+    "ecc_aggregate_uncorrected": ("13", "ecc_lifetime_uncorrected", 13),
+    "remapped_rows_corrected": ("14", "remapped_rows_corrected", 14),
+    "remapped_rows_uncorrected": ("15", "remapped_rows_uncorrected", 15),
+    "remapped_rows_pending": ("1", "row_remap_pending", 1),
+    "remapped_rows_failed": ("0", "row_remap_failed", 0),
+    "pcie_replays": ("16", "pcie_replays", 16),
+    "pcie_generation": ("3", "pcie_link_generation", 3),
+    "pcie_max_generation": ("4", "pcie_link_generation_max", 4),
+    "pcie_width": ("8", "pcie_link_width", 8),
+    "pcie_max_width": ("32", "pcie_link_width_max", 32),
+    "nvlink_down_mask": ("0x21", "nvlinks_active", 16),
+    "nvlink_replay_errors": ("17", "nvlink_replay_errors", 17),
+    "nvlink_recovery_errors": ("18", "nvlink_recovery_errors", 18),
+    "nvlink_crc_errors": ("19", "nvlink_crc_errors", 19),
+    "ecc_mode": ("1", "ecc_enabled", 1),
+    "mig_mode": ("1", "mig_enabled", 1),
+    "persistence_mode": ("0", "persistence_enabled", 0),
+    "recovery_action": ("2", "recovery_action", 2),
+}
+"""What is played, the number that it becomes, and that number in base units; nearly all differ from each other."""
+
+
+def test_every_number_arrives_in_its_own_place_and_in_base_units(played: "PlayedNode") -> None:
+    played.play("".join(f"gpu.3.{key}={text}\n" for key, (text, _, _) in PLAYED.items()))
+    values = json.loads(gpus(played, "--json"))["gpus"][3]["values"]
+    assert values == pytest.approx({name: value for _, name, value in PLAYED.values()})
 
 
 def test_what_is_unknown_is_a_dash() -> None:

@@ -111,7 +111,7 @@ class PlayedNode:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the library, with warnings as errors."""
     built = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    done = subprocess.run([SOURCES / "build.sh", built, "-Werror"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", SOURCES / "build.sh", built, "-Werror"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the stand-in does not build (gcc and libc6-dev are needed):\n{done.stderr}"
     return built
 
