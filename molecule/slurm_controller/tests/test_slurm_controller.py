@@ -13,11 +13,11 @@ Address = Callable[[str], str]
 
 def rest(address: Address, headers: dict[str, str]) -> int:
     connection = http.client.HTTPConnection(address("head"), 6820, timeout=20)
-    connection.request("GET", "/slurm/v0.0.42/ping", headers=headers)
+    connection.request("GET", "/slurm/v0.0.42/nodes", headers=headers)
     answer = connection.getresponse()
     text = answer.read()
     if answer.status == 200:
-        assert json.loads(text)["pings"][0]["hostname"] == "head"
+        assert [node["name"] for node in json.loads(text)["nodes"]] == ["gpu001"]
     return answer.status
 
 
@@ -44,9 +44,10 @@ def test_rest_answers_to_a_token_and_to_nobody_else(on: On, address: Address) ->
     headers = {"X-SLURM-USER-NAME": "researcher", "X-SLURM-USER-TOKEN": token}
     assert rest(address, headers) == 200
     assert rest(address, {}) == 401
+    # slurmrestd hands a token on, and slurmctld is who refuses it: a ping would not tell.
     header, payload, signature = token.split(".")
     forged = f"{header}.{payload}.{signature[::-1]}"
-    assert rest(address, {**headers, "X-SLURM-USER-TOKEN": forged}) in (401, 500)
+    assert rest(address, {**headers, "X-SLURM-USER-TOKEN": forged}) >= 400
 
 
 @pytest.mark.parametrize("name", ["slurmctld", "slurmrestd"])
