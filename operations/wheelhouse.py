@@ -25,6 +25,9 @@ from fleetward.operations.command import CommandError, run
 from fleetward.operations.own_wheel import own_version, write_own_wheel
 
 EXTRAS = ("node", "head")
+BUILD_SETS = ("pyslurm",)
+"""Lock files that hold a source distribution and what builds it on the node; ours is not among them."""
+SETS = (*EXTRAS, *BUILD_SETS)
 PLATFORMS = (
     "manylinux_2_28_x86_64",
     "manylinux_2_27_x86_64",
@@ -37,7 +40,7 @@ _PYTHON = re.compile(r"3\.\d{1,2}")
 
 @dataclass(frozen=True)
 class Wheelhouse:
-    """Wheels as one archive, and the version of ours that is in it."""
+    """Wheels as one archive, and the version of ours that is in it, empty where ours is not."""
 
     archive: Path
     folder: str
@@ -83,6 +86,7 @@ def download(requirements: Sequence[str], python: str, cache: Path) -> Path:
             run(
                 [
                     *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
+                    f"--no-binary={','.join(BUILD_SETS)}",
                     *("--implementation", "cp", "--python-version", python, *platforms),
                     *("--require-hashes", "--requirement", str(wanted), "--dest", str(into)),
                 ],
@@ -98,11 +102,11 @@ def download(requirements: Sequence[str], python: str, cache: Path) -> Path:
 
 
 def collect(python: str, extra: str, cache: Path) -> Wheelhouse:
-    """Collect all that `fleetward[extra]` needs on a node with this Python (such as 3.13), ours included."""
+    """Collect all that `fleetward[extra]`, or a build set, needs on a node with this Python (such as 3.13)."""
     if not _PYTHON.fullmatch(python):
         raise UsageError(f"Python {python!r}: write it as 3.13")
-    if extra not in EXTRAS:
-        raise UsageError(f"extra {extra!r}: there are {' and '.join(EXTRAS)}")
+    if extra not in SETS:
+        raise UsageError(f"extra {extra!r}: there are {', '.join(SETS)}")
     lock = Path(fleetward.__file__).parent / "requirements" / f"{extra}.txt"
     with _alone_in(cache):
         wheels = download(locked(lock, python), python, cache)
@@ -119,15 +123,16 @@ def _alone_in(cache: Path) -> Iterator[None]:
 
 
 def _packed(wheels: Path, python: str, extra: str, cache: Path) -> Wheelhouse:
-    version = own_version()
-    folder = f"fleetward-wheels-{extra}-{wheels.name.removeprefix('wheels-')}-{version.partition('+')[2]}"
+    version = own_version() if extra in EXTRAS else ""
+    own_digest = f"-{version.partition('+')[2]}" if version else ""
+    folder = f"fleetward-wheels-{extra}-{wheels.name.removeprefix('wheels-')}{own_digest}"
     archive = cache / f"{folder}.tar"
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=cache) as work:
-            own = write_own_wheel(Path(work))
+            own = [write_own_wheel(Path(work))] if version else []
             draft = Path(work) / "wheels.tar"
             with tarfile.open(draft, "w") as tar:
-                for wheel in [*sorted(wheels.iterdir()), own]:
+                for wheel in [*sorted(wheels.iterdir()), *own]:
                     tar.add(wheel, arcname=f"{folder}/{wheel.name}", filter=_as_root)
             draft.rename(archive)
     return Wheelhouse(archive, folder, version)
@@ -144,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print where the archive is and what it holds, as JSON: what the role `fleetward` asks on the controller."""
     parser = argparse.ArgumentParser(prog="fleetward.operations.wheelhouse", description=main.__doc__)
     parser.add_argument("--python", required=True)
-    parser.add_argument("--extra", required=True, choices=EXTRAS)
+    parser.add_argument("--extra", required=True, choices=SETS)
     parser.add_argument("--cache", required=True, type=Path)
     chosen = parser.parse_args(arguments)
     try:

@@ -10,3 +10,4 @@ options=(--universal --python-version 3.11 --generate-hashes --no-emit-index-url
 "$uv" pip compile pyproject.toml --extra controller "${options[@]}" -o requirements/controller.txt
 "$uv" pip compile pyproject.toml --extra controller --group dev "${options[@]}" -o requirements/dev.txt
 "$uv" pip compile examples/digits/requirements.in "${options[@]}" -o examples/digits/requirements.txt
+"$uv" pip compile requirements/pyslurm.in --no-deps "${options[@]}" -o requirements/pyslurm.txt
