@@ -16,7 +16,7 @@ def test_a_user_sees_the_cluster_and_runs_a_job_from_there(on: On) -> None:
 
 
 def test_it_is_no_node(on: On) -> None:
-    assert not on("gpu002").file("/usr/sbin/slurmd").exists
+    assert not on("gpu002").service("slurmd").is_running
     assert "gpu002" not in on("head").check_output("sinfo --noheader --Node --format=%N")
 
 
