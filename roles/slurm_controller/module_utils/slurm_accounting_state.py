@@ -106,7 +106,7 @@ def _values(limits: Mapping[str, Any], fields: tuple[Field, ...], what: str) -> 
 
 def _named(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a {what}: use lower-case letters, digits, _, . and -")
+        raise ValueError(f"{name!r} cannot be the name of the {what}: use lower-case letters, digits, _, . and -")
     return name
 
 
@@ -114,7 +114,7 @@ def _text(text: str | None) -> str | None:
     """Return a text as Slurm keeps it: in lower case; without what sacctmgr or its listing take as punctuation."""
     if text is None:
         return None
-    return re.sub(r"[\"'|\x00-\x1f\x7f]+", " ", text).strip().lower()
+    return re.sub(r"[\"'|\s\x00-\x1f\x7f]+", " ", text).strip().lower()
 
 
 def _rows(listing: str, columns: int) -> list[list[str]]:
