@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -14,7 +15,7 @@ from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.operations.command import CommandError, Output, run
 
 LABEL = "fleetward.lab"
-TRIES_ON_BUSY_STORAGE = 3
+REMOVAL_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,19 @@ class Engine:
         self._run(*arguments, spec.image, *first)
 
     def remove(self, container: str) -> None:
-        """Stop and remove one container with its control group; one that is gone already is no error."""
-        self._run("rm", "--force", "--volumes", "--time", "2", container, seconds=60) if (
-            self.facts.engine == "podman"
-        ) else self._run("rm", "--force", "--volumes", container, seconds=60)
+        """Kill and remove one container with its control group; one that is gone already is no error."""
+        at_once = ("--time", "0") if self.facts.engine == "podman" else ()
+        for tries_left in reversed(range(REMOVAL_TRIES)):
+            try:
+                self._run("rm", "--force", "--volumes", *at_once, container, seconds=60)
+                break
+            except CommandError as error:
+                if "o such container" in error.output:
+                    break
+                # podman's own clean-up may hold the container at this moment ("container state improper")
+                if not tries_left:
+                    raise
+                time.sleep(1)
         if not self.facts.unified_cgroups and not cgroups.remove(container):
             raise FleetwardError(
                 f"the control group {cgroups.group(container)} is still busy: run the command again in a moment"

@@ -36,7 +36,7 @@ def prepare(engine: Engine, spec: LabSpec, state: LabState) -> None:
     version = engine.execute(node, ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).text.strip()
     wheels = download(locked(SOURCE / "requirements.txt", version), version, cache_root() / "wheels")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     (folder / "data").mkdir(exist_ok=True)
     shutil.copy(fetch_digits(cache_root()), folder / "data")
     shutil.copytree(wheels, folder / "wheels")
