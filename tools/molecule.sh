@@ -31,5 +31,7 @@ export PATH=$PWD/.venv/bin:$PATH
 
 for role in "$@"; do
     echo "==> role $role" >&2
+    # `--destroy never` also leaves out the destroy at the start, and would go on with what another run has kept.
+    [ "$destroy" = always ] || molecule destroy --scenario-name "$role"
     molecule test --destroy "$destroy" --scenario-name "$role"
 done
