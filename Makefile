@@ -32,9 +32,12 @@ lint: setup-dev ## ruff, mypy, import contracts, ansible-lint, yamllint, shellch
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p fleetward.roles.slurm_controller.module_utils -p fleetward.roles.slurm_controller.library
+	MYPYPATH=examples/digits $(BIN)/mypy examples/digits
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict --offline
+	$(BIN)/python tools/role_readme.py --check
 	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh)
 
 .PHONY: unit
@@ -44,7 +47,7 @@ unit: setup-dev ## tests that need no container
 .PHONY: test
 test: lint unit ## all that fits into forty minutes: lint, tests, a whole lab, Molecule for the roles that matter most
 	$(AS_ROOT) $(BIN)/pytest -m "(slurm or lab) and not verify" --suite trixie tests
-	$(AS_ROOT) tools/molecule.sh munge slurm_node
+	$(AS_ROOT) tools/molecule.sh --baked munge slurm_node
 
 .PHONY: verify
 verify: setup-dev ## what is too long for `make test`, a part of it at a time (SHARD=1/4)

@@ -10,6 +10,7 @@ import click
 from fleetward import __version__
 from fleetward.model.errors import ExitCode, FleetwardError
 from fleetward.nouns import HELP_OPTIONS, NOUNS, help_page
+from fleetward.printable import printable
 
 
 class LazyGroup(click.Group):
@@ -43,7 +44,8 @@ def run() -> NoReturn:
     try:
         status = cli(standalone_mode=False)
     except FleetwardError as error:
-        click.echo(f"fleetward: {error}", err=True)
+        lines = "\n".join(printable(line) for line in str(error).splitlines())  # it may quote other programs
+        click.echo(f"fleetward: {lines}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

@@ -49,7 +49,8 @@ ASLEEP = (
 
 CUSTOMIZE = (
     f'chroot "$1" systemctl disable {" ".join(ASLEEP)} 2>/dev/null || true',
-    'rm -f "$1"/etc/ssh/ssh_host_*_key*',  # every host makes its own at its first start
+    # every host makes its own SSH keys at its first start, every cluster its own MUNGE key
+    'rm -f "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/munge/munge.key',
     'printf "%s\\n" "[Unit]" "Description=Make this host\'s SSH keys" "Before=ssh.service" "[Service]"'
     ' "Type=oneshot" "ExecStart=/usr/bin/ssh-keygen -A" "[Install]" "WantedBy=multi-user.target"'
     ' > "$1"/etc/systemd/system/ssh-host-keys.service',

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fleetward.commands._table import note, printable
+from fleetward.commands._table import note
 from fleetward.model.errors import UsageError
+from fleetward.printable import printable
 
 if TYPE_CHECKING:
     from fleetward.slurm.client import SlurmClient

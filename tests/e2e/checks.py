@@ -44,7 +44,7 @@ def _credential_travels(lab: Cluster) -> bool:
 
 
 def _rest_wants_a_token(lab: Cluster) -> bool:
-    url = f"http://{lab.address('head')}:6820/slurm/v0.0.42/ping"
+    url = f"http://{lab.address('head')}:6820/slurm/v0.0.42/nodes"
     token = lab.on("head", "scontrol", "token", "username=researcher", "lifespan=60").stdout.strip().partition("=")[2]
     try:
         without = httpx.get(url, timeout=10).status_code
@@ -112,8 +112,8 @@ CHECKS = (
     ),
     RoleCheck(
         "slurm_client",
-        "Slurm's commands for users on the head",
-        _succeeds("head", "sinfo", "-h", user="researcher", prints="gpu"),
+        "sinfo and squeue that show GPUs to whoever logs in",
+        _succeeds("head", "bash", "-lc", "sinfo", user="researcher", prints="gpu:h100:8"),
     ),
     RoleCheck(
         "fleetward",
