@@ -8,11 +8,6 @@ from labs import Lab, brought_up
 
 
 @pytest.fixture(scope="session")
-def suite(request: pytest.FixtureRequest) -> str:
-    return str(request.config.getoption("--suite"))
-
-
-@pytest.fixture(scope="session")
 def lab(suite: str) -> Iterator[Lab]:
     with brought_up(f"e2e-{suite}-{os.getpid()}", suite, "--no-job") as running:
         yield running

@@ -1,6 +1,5 @@
 """The rendered files before the real thing: slurmdbd, slurmctld and slurmd of both suites, in a container each."""
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +43,8 @@ class Accepted:
         return found
 
 
-@pytest.fixture(scope="module", params=["trixie", "forky"])
-def image(request: pytest.FixtureRequest) -> str:
-    suite: str = request.param
-    return os.environ.get(f"FLEETWARD_TEST_IMAGE_{suite.upper()}", f"localhost/fleetward-node:{suite}")
-
-
 @pytest.fixture(scope="module", params=["lab", "example"])
-def accepted(request: pytest.FixtureRequest, image: str, tmp_path_factory: pytest.TempPathFactory) -> Accepted:
+def accepted(request: pytest.FixtureRequest, node_image: str, tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     fleet = read_fleet(INVENTORIES / request.param)
     rendered, said = tmp_path_factory.mktemp("rendered"), tmp_path_factory.mktemp("said")
     files = render(fleet)
@@ -60,7 +53,11 @@ def accepted(request: pytest.FixtureRequest, image: str, tmp_path_factory: pytes
             (rendered / name).write_text(text)
     (rendered / "hosts").write_text(files["hosts"] + _stand_in_dns(fleet))
     done = subprocess.run(
-        _container(read_facts(), image, fleet, rendered, said), capture_output=True, text=True, timeout=180, check=False
+        _container(read_facts(), node_image, fleet, rendered, said),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return Accepted(fleet, said)

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.slurm
 
 PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct")
 PYSLURM = "/opt/fleetward-pyslurm/bin/python"
-CASES = [("trixie", "command-line"), ("forky", "command-line"), ("forky", "pyslurm")]
+ON_FORKY = pytest.mark.suite("forky")  # pyslurm builds against no Slurm that trixie has
+BACKENDS = ["command-line", pytest.param("pyslurm", marks=ON_FORKY)]
 ODD_NAME = (
     "na me \"q' |\nJobId=99 JobState=COMPLETED \x1b[31m\n     Nodes=gpu001 CPU_IDs=0 Mem=1 GRES=gpu:h100:9(IDX:0-8)"
 )
@@ -53,7 +54,6 @@ def engine() -> str:
 class Cluster:
     """A container with a whole Slurm, and the scripts that stand for its programs here."""
 
-    suite: str
     name: str
     bin: Path
 
@@ -74,9 +74,8 @@ class Cluster:
         }
 
 
-def start(suite: str, folder: Path) -> Cluster:
-    image = os.environ.get(f"FLEETWARD_TEST_IMAGE_{suite.upper()}", f"localhost/fleetward-node:{suite}")
-    name = f"fleetward-contract-{suite}-{os.getpid()}"
+def start(image: str, folder: Path) -> Cluster:
+    name = f"fleetward-contract-{os.getpid()}"
     script = Path(__file__).with_name("small_cluster.sh")
     options = [
         *(["--runtime", "runc"] if "podman" in engine() and shutil.which("runc") else []),
@@ -87,7 +86,7 @@ def start(suite: str, folder: Path) -> Cluster:
     ]
     begin = [engine(), "run", "--detach", *options, image, "infinity"]
     subprocess.run(begin, check=True, stdout=subprocess.DEVNULL)
-    cluster = Cluster(suite, name, folder)
+    cluster = Cluster(name, folder)
     for program in (*PROGRAMS, "python"):
         real = PYSLURM if program == "python" else program
         path = folder / program
@@ -133,27 +132,14 @@ def build_pyslurm(cluster: Cluster, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Cluster]]:
-    """Return a way to the cluster of a suite, with pyslurm where that backend is asked for."""
-    started: dict[str, Cluster] = {}
-    built: set[str] = set()
-
-    def get(suite: str, backend: str) -> Cluster:
-        if suite not in started:
-            started[suite] = start(suite, tmp_path_factory.mktemp(suite))
-            started[suite].told("sh", "/cluster.sh", limit=120)
-        if backend == "pyslurm" and suite not in built:
-            build_pyslurm(started[suite], tmp_path_factory.mktemp("pyslurm"))
-            built.add(suite)
-        return started[suite]
-
-    yield get
-    for cluster in started.values():
-        subprocess.run(
-            [engine(), "rm", "--force", "--time", "0", "--volumes", cluster.name],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+def cluster(node_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    started = start(node_image, tmp_path_factory.mktemp("programs"))
+    try:
+        started.told("sh", "/cluster.sh", limit=120)
+        yield started
+    finally:
+        remove = [engine(), "rm", "--force", "--time", "0", "--volumes", started.name]
+        subprocess.run(remove, check=True, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)
@@ -166,17 +152,16 @@ class Case:
     notes: list[str]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
-def case(request: pytest.FixtureRequest, clusters: Callable[[str, str], Cluster]) -> Iterator[Case]:
-    suite, backend = request.param
-    cluster = clusters(suite, backend)
+@pytest.fixture(scope="module", params=BACKENDS)
+def case(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     notes: list[str] = []
     programs = CommandLineClient(environment=cluster.environment)
-    if backend == "command-line":
-        yield Case(cluster, backend, programs, notes)
+    if request.param == "command-line":
+        yield Case(cluster, request.param, programs, notes)
         return
+    build_pyslurm(cluster, tmp_path_factory.mktemp("pyslurm"))
     with PyslurmClient(Worker(cluster.bin / "python"), programs, notes.append) as client:
-        yield Case(cluster, backend, client, notes)
+        yield Case(cluster, request.param, client, notes)
 
 
 @pytest.fixture
@@ -327,7 +312,8 @@ def fleetward_nodes(case: Case, stderr: str = "") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("case", [("forky", "pyslurm")], indirect=True, ids=["forky-pyslurm"])
+@ON_FORKY
+@pytest.mark.parametrize("case", ["pyslurm"], indirect=True)
 def test_a_killed_pyslurm_changes_no_answer(idle: Case) -> None:
     right = fleetward_nodes(idle)
     assert right["backend"] == "pyslurm"
