@@ -45,6 +45,8 @@ def start(engine: Engine, spec: LabSpec, state: LabState, progress: Progress) ->
     with progress.step(f"{len(spec.hosts)} hosts in {spec.subnet}") as detail:
         state.home.mkdir(parents=True, exist_ok=True)
         access.make_key(state)
+        if "running" not in engine.states(spec.name).values():
+            engine.remove_network(spec)  # with the addresses that a start which was cut off may have kept
         engine.create_network(spec)
         _match_containers(engine, spec, state)
         detail("waiting for SSH")

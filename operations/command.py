@@ -33,7 +33,7 @@ def run(
     seconds: float = 120,
     environment: Mapping[str, str] | None = None,
 ) -> Output:
-    """Run one program to its end.
+    """Run one program to its end, out of reach of the terminal's Ctrl-C: a half-made container is worse than a wait.
 
     Raises CommandError where it fails, OutOfReachError where it does not end within `seconds` or is not there.
     """
@@ -47,6 +47,7 @@ def run(
             errors="replace",
             timeout=seconds,
             env=environment,
+            start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired:
