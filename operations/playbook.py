@@ -82,7 +82,7 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
         elif kind == "playbook_on_stats":
             stats.update(data)
         elif kind in {"runner_on_failed", "runner_on_unreachable"} and not data.get("ignore_errors"):
-            failures.append(_failure(data, unreachable=kind.endswith("unreachable")))
+            failures.append(task_failure(data, unreachable=kind.endswith("unreachable")))
         return False  # events are read here, not kept as files
 
     private = tempfile.mkdtemp(prefix="fleetward-run-")
@@ -107,7 +107,8 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
         shutil.rmtree(private, ignore_errors=True)
 
 
-def _failure(data: Mapping[str, Any], *, unreachable: bool) -> TaskFailure:
+def task_failure(data: Mapping[str, Any], *, unreachable: bool) -> TaskFailure:
+    """Return what an event of ansible-runner says of a failure: the message, or the program's own last words."""
     result = data.get("res") or {}
     words = str(result.get("msg") or "").strip()
     if words in {"", "non-zero return code"}:
