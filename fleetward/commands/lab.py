@@ -2,10 +2,14 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from fleetward.lab.spec import DEFAULT_NAME, SUITES, LabSpec, LabState
+
+if TYPE_CHECKING:
+    from fleetward.lab.engine import Engine
 
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Which lab; several can live side by side."
@@ -110,40 +114,53 @@ def fault() -> None:
 
 @fault.command()
 @name_option
+@json_option
 @click.argument("node")
 @click.option("--gpu", type=int, required=True, help="Index of the GPU.")
 @click.option("--code", type=int, required=True, help="XID; 79 also takes the GPU off the bus.")
-def xid(name: str, node: str, gpu: int, code: int) -> None:
+def xid(name: str, as_json: bool, node: str, gpu: int, code: int) -> None:
     """Raise an XID on one GPU of NODE."""
-    from fleetward.lab import faults, lifecycle
+    from fleetward.lab import faults
 
-    spec = kept_spec(name)
-    faults.raise_xid(lifecycle.open_engine(), spec, known_host(spec, node), gpu, code)
-    click.echo(f"XID {code} on GPU {gpu} of {node}", err=True)
+    faults.raise_xid(*lab_of(name, node), node, gpu, code)
+    _tell(as_json, f"XID {code} on GPU {gpu} of {node}", node=node, fault="xid", gpu=gpu, code=code)
 
 
 @fault.command("slurmd-down")
 @name_option
+@json_option
 @click.argument("node")
-def slurmd_down(name: str, node: str) -> None:
+def slurmd_down(name: str, as_json: bool, node: str) -> None:
     """Kill slurmd on NODE and keep it down."""
-    from fleetward.lab import faults, lifecycle
+    from fleetward.lab import faults
 
-    spec = kept_spec(name)
-    faults.stop_slurmd(lifecycle.open_engine(), spec, known_host(spec, node))
-    click.echo(f"slurmd is down on {node}", err=True)
+    faults.stop_slurmd(*lab_of(name, node), node)
+    _tell(as_json, f"slurmd is down on {node}", node=node, fault="slurmd-down")
 
 
 @fault.command()
 @name_option
+@json_option
 @click.argument("node")
-def clear(name: str, node: str) -> None:
+def clear(name: str, as_json: bool, node: str) -> None:
     """Undo every fault of NODE."""
-    from fleetward.lab import faults, lifecycle
+    from fleetward.lab import faults
+
+    faults.clear(*lab_of(name, node), node)
+    _tell(as_json, f"{node} is as it was", node=node, fault=None)
+
+
+def _tell(as_json: bool, words: str, **facts: object) -> None:
+    click.echo(json.dumps(facts) if as_json else words)
+
+
+def lab_of(name: str, node: str) -> tuple["Engine", LabSpec]:
+    """Return the engine and the lab that has this node."""
+    from fleetward.lab import lifecycle
 
     spec = kept_spec(name)
-    faults.clear(lifecycle.open_engine(), spec, known_host(spec, node))
-    click.echo(f"{node} is as it was", err=True)
+    known_host(spec, node)
+    return lifecycle.open_engine(), spec
 
 
 def kept_spec(name: str) -> LabSpec:
