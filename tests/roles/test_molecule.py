@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+import fleetward
+
 pytestmark = pytest.mark.checkout
 
 ROOT = Path(__file__).parents[2]
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+ROLES = sorted(path.name for path in (Path(fleetward.__file__).parent / "roles").iterdir() if path.is_dir())
 
 every_role = pytest.mark.parametrize("role", ROLES)
 
