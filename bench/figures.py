@@ -35,7 +35,7 @@ def median_seconds(run: Callable[[], object], *, times: int) -> float:
 
 def print_figures(figures: list[Figure]) -> None:
     """Print the machine's facts, then a line a figure."""
-    print(", ".join(f"{name} {value}" for name, value in machine_facts().items()))  # noqa: T201
+    print(", ".join(f"{name} {value}" for name, value in machine_facts().items()))
     for figure in figures:
         mark = "ok    " if figure.met else "MISSED"
-        print(f"  {mark} {figure.value:8.2f} {figure.unit:<6} goal {figure.goal:6.1f}  {figure.what}")  # noqa: T201
+        print(f"  {mark} {figure.value:8.2f} {figure.unit:<6} goal {figure.goal:6.1f}  {figure.what}")

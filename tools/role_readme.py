@@ -114,7 +114,7 @@ def main() -> int:
         if not options.check:
             readme.write_text(text)
     for path in stale:
-        print(f"{path}: {'not up to date: run tools/role_readme.py' if options.check else 'written'}", file=sys.stderr)  # noqa: T201
+        print(f"{path}: {'not up to date: run tools/role_readme.py' if options.check else 'written'}", file=sys.stderr)
     return 1 if stale and options.check else 0
 
 

@@ -71,17 +71,17 @@ def main() -> int:
     number, count = options.shard
     pieces = shards(PIECES, count)[number - 1]
     if options.list:
-        print(*(f"{piece.minutes:4.0f} min  {piece.title}" for piece in pieces), sep="\n")  # noqa: T201
+        print(*(f"{piece.minutes:4.0f} min  {piece.title}" for piece in pieces), sep="\n")
         return 0
     results = []
     for piece in pieces:
-        print(f"==> {piece.title}", flush=True)  # noqa: T201
+        print(f"==> {piece.title}", flush=True)
         began = time.monotonic()
         status = subprocess.run(piece.argv, cwd=ROOT, check=False).returncode
         results.append((piece, status, (time.monotonic() - began) / 60))
-    print(f"\nShard {number}/{count}")  # noqa: T201
+    print(f"\nShard {number}/{count}")
     for piece, status, minutes in results:
-        print(f"  {'ok    ' if status == 0 else 'FAILED'} {minutes:5.1f} min  {piece.title}")  # noqa: T201
+        print(f"  {'ok    ' if status == 0 else 'FAILED'} {minutes:5.1f} min  {piece.title}")
     return int(any(status for _, status, _ in results))
 
 

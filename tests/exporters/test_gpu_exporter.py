@@ -138,6 +138,7 @@ def test_a_gpu_that_is_lost_from_the_start_is_shown_without_a_name(played: "Play
 
 def test_a_driver_that_goes_away_leaves_every_gpu_down(played: "PlayedNode", exporter: Exporter) -> None:
     before = set(re.findall(r"^gpu_up\{(.*)\} 1\.0$", exporter.scrape(), re.MULTILINE))
+    assert len(before) == 8
     played.play("driver.loaded=0\n")
     wait_until(lambda: set(re.findall(r"^gpu_up\{(.*)\} 0\.0$", exporter.scrape(), re.MULTILINE)) == before)
     played.play("")
