@@ -24,7 +24,7 @@ from fleetward.model.errors import FleetwardError, OutOfReachError, UsageError
 from fleetward.operations.command import CommandError, run
 from fleetward.operations.own_wheel import own_version, write_own_wheel
 
-EXTRAS = ("node", "head")
+EXTRAS = ("node", "head", "server")
 BUILD_SETS = ("pyslurm",)
 """Lock files that hold a source distribution and what builds it on the node; ours is not among them."""
 SETS = (*EXTRAS, *BUILD_SETS)

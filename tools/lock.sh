@@ -8,6 +8,7 @@ options=(--universal --python-version 3.11 --generate-hashes --no-emit-index-url
 "$uv" pip compile pyproject.toml --extra node "${options[@]}" -o requirements/node.txt
 "$uv" pip compile pyproject.toml --extra head "${options[@]}" -o requirements/head.txt
 "$uv" pip compile pyproject.toml --extra controller "${options[@]}" -o requirements/controller.txt
-"$uv" pip compile pyproject.toml --extra controller --group dev "${options[@]}" -o requirements/dev.txt
+"$uv" pip compile pyproject.toml --extra server "${options[@]}" -o requirements/server.txt
+"$uv" pip compile pyproject.toml --extra server --group dev "${options[@]}" -o requirements/dev.txt
 "$uv" pip compile examples/digits/requirements.in "${options[@]}" -o examples/digits/requirements.txt
 "$uv" pip compile requirements/pyslurm.in --no-deps "${options[@]}" -o requirements/pyslurm.txt
