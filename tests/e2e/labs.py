@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ class Lab:
     suite: str
     up: dict[str, Any]
     """what `lab up --json` printed"""
+
+    @staticmethod
+    def after(lab: "Lab", up: str) -> "Lab":
+        """Return the lab as another `lab up --json` left it."""
+        return replace(lab, up=json.loads(up))
 
     def fleetward(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command about this lab."""

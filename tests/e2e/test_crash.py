@@ -1,0 +1,118 @@
+"""The daemon killed with SIGKILL at every point of a run: the same end, or a stop that asks, and no action twice."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+from labs import Lab, brought_up
+from loops import Gpu, break_gpu, detail, incident_of, mend, node, run_of, told_json, wait_for
+from test_loop import ALERT, PAGE, STEPS
+
+pytestmark = [pytest.mark.lab, pytest.mark.verify]
+
+POINTS = ("reserve", "prepared", "acted", "recorded")
+UNIT = "fleetward.service"
+DROP_IN = f"/run/systemd/system/{UNIT}.d/crash.conf"
+
+
+@pytest.fixture(scope="module")
+def crash_lab(suite: str) -> Iterator[Lab]:
+    with brought_up(f"crash-{suite}", suite, "--no-job") as lab:
+        lab.told("head", "fleetward", "autopilot", "mode", PAGE, "auto")
+        yield lab
+
+
+def arm(lab: Lab, crash_at: str) -> None:
+    """Have the daemon kill itself there, and stay dead."""
+    text = f"[Service]\\nEnvironment=FLEETWARD_CRASH_AT={crash_at}\\nRestart=no\\n"
+    lab.told("head", "sh", "-c", f"mkdir -p $(dirname {DROP_IN}) && printf '{text}' > {DROP_IN}")
+    restart(lab)
+
+
+def disarm(lab: Lab) -> None:
+    lab.told("head", "rm", "-f", DROP_IN)
+    restart(lab)
+
+
+def restart(lab: Lab) -> None:
+    lab.told("head", "sh", "-c", f"systemctl daemon-reload && systemctl reset-failed {UNIT}; systemctl restart {UNIT}")
+    wait_for(lambda: lab.on("head", "fleetward", "autopilot", "status").returncode == 0, 30, "the daemon")
+
+
+def long_job(lab: Lab, name: str) -> str:
+    """Submit a job that sits on a node until it is cancelled."""
+    script = "#!/bin/sh\nsleep 600\n"
+    words = ("sbatch", "--parsable", "--requeue", "--account=research", f"--nodelist={name}", "--output=/dev/null")
+    lab.told("head", "sh", "-c", f"printf '{json.dumps(script)[1:-1]}' > /tmp/long.sh && chmod 644 /tmp/long.sh")
+    job = lab.told("head", *words, "/tmp/long.sh", user="researcher").strip()
+    wait_for(lambda: lab.told("head", "squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING", 30, "a running job")
+    return job
+
+
+def times_logged(lab: Lab, words: str) -> int:
+    """Count lines of slurmctld's log with these words."""
+    return int(lab.told("head", "sh", "-c", f"grep -cF '{words}' /var/log/slurm/slurmctld.log || true"))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("index", range(len(STEPS)))
+def test_killed_at_any_point_it_comes_to_the_same_end(crash_lab: Lab, index: int, point: str) -> None:
+    lab = crash_lab
+    gpu = Gpu(random.choice(["gpu001", "gpu002", "gpu003"]), str(random.randrange(8)))  # noqa: S311
+    job = long_job(lab, gpu.node)
+    arm(lab, f"{index}:{point}")
+    try:
+        break_gpu(lab, gpu)
+        incident = wait_for(lambda: opened(lab, gpu.node), 30, "an incident")
+        mend_when_drained(lab, gpu, incident["id"])
+        died = wait_for(
+            lambda: lab.on("head", "systemctl", "is-failed", "--quiet", UNIT).returncode == 0, 90, "a crash"
+        )
+        assert died
+        disarm(lab)
+        mend(lab, gpu.node)
+        run = wait_for(lambda: ended(lab, incident["id"]), 120, "the run's end")
+        assert run["state"] == "done", run["why"]
+        assert [step["name"] for step in run["steps"] if step["state"] == "done"] == list(STEPS)
+        wait_for(lambda: "DRAIN" not in node(lab, gpu.node)["state"], 10, "the node back in service")
+        assert times_logged(lab, f"fleetward:i{incident['id']} node_problem") == 1
+        shown = told_json(lab, "fleetward", "jobs")["jobs"]
+        assert [one["restarts"] for one in shown if one["id"] == job] == [1]
+        wait_for(lambda: detail(lab, incident["id"])["incident"]["state"] == "closed", 60, "a closed incident")
+    finally:
+        lab.on("head", "scancel", job)
+        disarm(lab)
+        mend(lab, gpu.node)
+
+
+def opened(lab: Lab, name: str) -> dict[str, object] | None:
+    """Return the incident, also where the daemon dies as soon as it has opened it."""
+    if lab.on("head", "systemctl", "is-active", "--quiet", UNIT).returncode:
+        return last_row(lab, name)
+    return incident_of(lab, ALERT, name)
+
+
+def last_row(lab: Lab, name: str) -> dict[str, object] | None:
+    query = f"select id from incident where node = '{name}' and state <> 'closed' order by id desc limit 1"  # noqa: S608
+    found = lab.told("head", "psql", "-AtXc", query, "fleetward", user="fleetward").strip()
+    return {"id": int(found)} if found else None
+
+
+def mend_when_drained(lab: Lab, gpu: Gpu, _incident: object) -> None:
+    """Clear the fault once the node is out of service, so that steps behind the verification are reached too."""
+    until = time.monotonic() + 25
+    while time.monotonic() < until:
+        if lab.on("head", "systemctl", "is-active", "--quiet", UNIT).returncode:
+            return
+        if "DRAIN" in node(lab, gpu.node)["state"]:
+            mend(lab, gpu.node)
+            return
+        time.sleep(0.5)
+
+
+def ended(lab: Lab, incident: int) -> dict[str, object] | None:
+    run = run_of(lab, incident)
+    return run if run and run["state"] in {"done", "failed", "aborted", "stopped"} else None

@@ -1,0 +1,142 @@
+"""The loop: a GPU fails under a training job, and in the end the job is done and the fleet is whole.
+
+Four GPU nodes: one that a person has drained, two for the job, and one to go to. Which node, GPU and drain it is
+differs at each run.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from labs import Lab
+from loops import (
+    FOLDER,
+    Gpu,
+    HandDrain,
+    accounted,
+    any_gpu_of,
+    break_gpu,
+    detail,
+    drain_by_hand,
+    incident_of,
+    mend,
+    node,
+    prepare_job,
+    result,
+    run_of,
+    running_job,
+    timeline_rows,
+    undrain,
+    wait_for,
+)
+from terminals import terminal
+
+pytestmark = pytest.mark.lab
+
+ALERT = "GpuOffBus"
+PAGE = "gpu-off-bus"
+STEPS = ("look", "drain", "requeue", "repaired", "back", "resume")
+
+
+@pytest.fixture(scope="module")
+def four_nodes(lab: Lab) -> Iterator[Lab]:
+    grown = lab.fleetward("lab", "up", "--nodes", "4", "--no-job", "--json")
+    assert grown.returncode == 0, grown.stderr
+    yield Lab.after(lab, grown.stdout)
+    shrunk = lab.fleetward("lab", "up", "--nodes", "3", "--no-job", "--json")
+    assert shrunk.returncode == 0, shrunk.stderr
+
+
+@pytest.fixture
+def hand(four_nodes: Lab) -> Iterator[HandDrain]:
+    prepare_job(four_nodes)
+    drained = drain_by_hand(four_nodes)
+    yield drained
+    undrain(four_nodes, drained)
+
+
+def mode(lab: Lab, which: str) -> None:
+    lab.told("head", "fleetward", "autopilot", "mode", PAGE, which)
+
+
+def goes_on_elsewhere(lab: Lab, job: str, gpu: Gpu, hand: HandDrain) -> None:
+    """Check that the rank died, the node is drained with an owned reason, and the job completes on other nodes."""
+    log = lab.told("head", "cat", f"{FOLDER}/digits-{job}.log")
+    assert f"{gpu.node} " in log or gpu.node in log
+    incident = incident_of(lab, ALERT, gpu.node)
+    assert incident is not None
+    drained = wait_for(lambda: "DRAIN" in node(lab, gpu.node)["state"] and node(lab, gpu.node), 40, "a drained node")
+    assert drained["reason"].startswith(f"fleetward:i{incident['id']} node_problem: ")
+    wait_for(lambda: accounted(lab, job)[0] == "COMPLETED", 240, "the requeued job completed")
+    _, nodes, restarts = accounted(lab, job)
+    assert restarts == 1
+    assert {gpu.node, hand.node}.isdisjoint(lab.told("head", "scontrol", "show", "hostnames", nodes).split())
+    ended = result(lab)
+    assert ended["resumed_from_step"] > 0
+    assert ended["accuracy"] > 0.95
+
+
+def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain) -> None:
+    """Clear the fault: the page's verification passes, the node returns, and the incident closes by itself."""
+    incident = incident_of(lab, ALERT, gpu.node)
+    assert incident is not None
+    assert "DRAIN" in node(lab, gpu.node)["state"], "it came back with its GPU still lost"
+    mend(lab, gpu.node)
+    wait_for(lambda: node(lab, gpu.node)["state"] == ["IDLE"], 120, "the node back in service")
+    wait_for(lambda: detail(lab, incident["id"])["incident"]["state"] == "closed", 60, "a closed incident")
+    whole = detail(lab, incident["id"])
+    kinds = [entry["kind"] for entry in whole["timeline"]]
+    assert {"alert", "run", "step", "claim", "close"} <= set(kinds)
+    steps = {step["name"]: step["state"] for step in whole["runs"][-1]["steps"]}
+    assert steps == dict.fromkeys(STEPS, "done")
+    assert timeline_rows(lab, incident["id"]) == len(kinds)
+    assert node(lab, hand.node) == {"state": ["IDLE", "DRAIN"], "reason": hand.reason}
+
+
+@pytest.mark.timeout(900)
+def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> None:
+    lab = four_nodes
+    mode(lab, "propose")
+    with terminal("fleetward", "lab", "tui", "--name", lab.name) as screen:
+        screen.shows("gpu001", "gpu004")
+        screen.keys("s")
+        screen.shows("Submit")
+        screen.type("slow.yaml")
+        screen.keys("Enter")
+        screen.shows("digits")
+        screen.keys("C-s")
+        screen.shows("submitted")
+        job = running_job(lab)
+        gpu = any_gpu_of(lab, job)
+        break_gpu(lab, gpu)
+        wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
+        screen.keys("Escape", "i")
+        screen.shows(ALERT, gpu.node)
+        screen.keys("Enter")
+        screen.shows("look", "drain", "requeue")
+        screen.keys("p")
+        screen.shows("approve", "[y]")
+        screen.keys("y")
+        goes_on_elsewhere(lab, job, gpu, hand)
+        screen.shows("done")
+        comes_back(lab, gpu, hand)
+        screen.shows("resume")
+
+
+@pytest.mark.timeout(900)
+def test_it_heals_by_itself_in_auto_mode(four_nodes: Lab, hand: HandDrain) -> None:
+    lab = four_nodes
+    mode(lab, "auto")
+    try:
+        submitted = lab.told("head", "sh", "-c", f"cd {FOLDER} && fleetward submit slow.yaml", user="researcher")
+        job = running_job(lab)
+        assert job == submitted.strip()
+        gpu = any_gpu_of(lab, job)
+        break_gpu(lab, gpu)
+        wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
+        goes_on_elsewhere(lab, job, gpu, hand)
+        run = run_of(lab, incident_of(lab, ALERT, gpu.node)["id"])  # type: ignore[index]  # it is there: see above
+        assert run is not None
+        assert run["approved_by"] == "fleetward"
+        comes_back(lab, gpu, hand)
+    finally:
+        mode(lab, "propose")
