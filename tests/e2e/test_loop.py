@@ -124,19 +124,27 @@ def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> 
 
 @pytest.mark.timeout(900)
 def test_it_heals_by_itself_in_auto_mode(four_nodes: Lab, hand: HandDrain) -> None:
-    lab = four_nodes
+    heals_by_itself(four_nodes, hand)
+
+
+def heals_by_itself(lab: Lab, hand: HandDrain) -> None:
+    """Break a GPU under a job in auto mode, and see the job done and the fleet whole without a person."""
     mode(lab, "auto")
+    gpu = None
     try:
         submitted = lab.told("head", "sh", "-c", f"cd {FOLDER} && fleetward submit slow.yaml", user="researcher")
         job = running_job(lab)
         assert job == submitted.strip()
         gpu = any_gpu_of(lab, job)
         break_gpu(lab, gpu)
-        wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
+        incident = wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
         goes_on_elsewhere(lab, job, gpu, hand)
-        run = run_of(lab, incident_of(lab, ALERT, gpu.node)["id"])  # type: ignore[index]  # it is there: see above
+        run = run_of(lab, incident["id"])
         assert run is not None
         assert run["approved_by"] == "fleetward"
         comes_back(lab, gpu, hand)
     finally:
         mode(lab, "propose")
+        lab.on("head", "scancel", "--user=researcher")
+        if gpu is not None:
+            mend(lab, gpu.node)
