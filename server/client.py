@@ -202,7 +202,7 @@ class DaemonClient:
 def _adapter(shape: Hashable) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
-    return TypeAdapter(shape)
+    return TypeAdapter(cast("type[Any]", shape))
 
 
 def _segment(text: str) -> str:

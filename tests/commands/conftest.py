@@ -1,12 +1,14 @@
-"""The command in a process of its own, on recorded answers or on programs that stand in for Slurm's."""
+"""The command in a process of its own, on recorded answers, stand-ins for Slurm's programs, or a played daemon."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from played_daemon import PlayedDaemon, Served
 
 RECORDINGS = Path(__file__).parent.parent / "slurm" / "recordings"
 
@@ -50,3 +52,22 @@ def program(tmp_path: Path) -> Callable[[str, str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def daemon() -> Iterator[PlayedDaemon]:
+    """Return a daemon that listens; what it holds may be changed at any time."""
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path has room for 107 characters only
+        played = PlayedDaemon(Path(folder) / "daemon.sock")
+        with Served(played):
+            yield played
+
+
+@pytest.fixture
+def asking(fleetward: Fleetward, daemon: PlayedDaemon) -> Fleetward:
+    """Return a way to run the command against that daemon."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return fleetward(*arguments, **{"FLEETWARD_DAEMON_SOCKET": str(daemon.socket)} | variables)
+
+    return run
