@@ -41,3 +41,7 @@ class RefusedError(FleetwardError):
     """A guardrail refused the action."""
 
     exit_code = ExitCode.REFUSED
+
+
+class ConflictError(FleetwardError):
+    """Somebody else was first: what is asked for no longer fits where the thing stands; look again."""
