@@ -196,5 +196,14 @@ class SlurmClient(Protocol):
     def requeue(self, job_id: str) -> None:
         """Put a running or ended batch job back into the queue."""
 
+    def start_now(self, job_id: str) -> None:
+        """Lift the delay of a waiting job: slurmctld holds one that was requeued back for two minutes."""
+
+    def drain(self, node: str, reason: str) -> None:
+        """Take a node out of service once its jobs have ended; replaces the reason that it has."""
+
+    def resume(self, node: str) -> None:
+        """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
+
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

@@ -29,6 +29,7 @@ LIMIT = 30.0
 """Seconds per call; Slurm's programs give up by themselves after 10 (MessageTimeout), where they can."""
 
 _JOB_ID = re.compile(r"[1-9][0-9]{0,9}(_[0-9]{1,9})?")
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _PING = re.compile(r"Slurmctld\([^)]*\) at (?P<host>\S+) is (?P<state>UP|DOWN)")
 _UNREACHABLE = re.compile(
     r"unable to contact slurm controller|timed out|connection (refused|reset|failure)|connect failure"
@@ -53,6 +54,20 @@ def checked_job_id(job_id: str) -> str:
     if not _JOB_ID.fullmatch(job_id):
         raise UsageError(f"{job_id!r} is not a job's id; it looks like 12, or 12_3 for one task of an array")
     return job_id
+
+
+def checked_node(name: str) -> str:
+    """Return the name of one node; UsageError where Slurm might read several in it (`gpu[1-9]`, `a,b`, `ALL`)."""
+    if not _NODE.fullmatch(name) or name.upper() == "ALL":
+        raise UsageError(f"{name!r} is not the name of one node; it looks like gpu001")
+    return name
+
+
+def _checked(reason: str) -> str:
+    """Return the reason of a drain; UsageError where it is none, or would not be one printable line."""
+    if not reason.strip() or not reason.isprintable():
+        raise UsageError(f"{reason!r} is no reason for a drain; it is one line of text without control characters")
+    return reason
 
 
 def new_separator() -> str:
@@ -140,6 +155,18 @@ class CommandLineClient:
     def requeue(self, job_id: str) -> None:
         """Put a running or ended batch job back into the queue."""
         self._ask("scontrol", "requeue", checked_job_id(job_id))
+
+    def start_now(self, job_id: str) -> None:
+        """Lift the delay of a waiting job: slurmctld holds one that was requeued back for two minutes."""
+        self._ask("scontrol", "update", f"jobid={checked_job_id(job_id)}", "starttime=now")
+
+    def drain(self, node: str, reason: str) -> None:
+        """Take a node out of service once its jobs have ended; replaces the reason that it has."""
+        self._ask("scontrol", "update", f"nodename={checked_node(node)}", "state=drain", f"reason={_checked(reason)}")
+
+    def resume(self, node: str) -> None:
+        """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
+        self._ask("scontrol", "update", f"nodename={checked_node(node)}", "state=resume")
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

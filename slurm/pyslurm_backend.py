@@ -98,6 +98,18 @@ class PyslurmClient:
         """Put a running or ended batch job back into the queue."""
         self._other.requeue(job_id)
 
+    def start_now(self, job_id: str) -> None:
+        """Lift the delay of a waiting job."""
+        self._other.start_now(job_id)
+
+    def drain(self, node: str, reason: str) -> None:
+        """Take a node out of service once its jobs have ended."""
+        self._other.drain(node, reason)
+
+    def resume(self, node: str) -> None:
+        """Put a drained or DOWN node back into service."""
+        self._other.resume(node)
+
     def _ask(self, name: str, read: Callable[[Answer], T], otherwise: Callable[[], T]) -> T:
         if self._source is None:
             return otherwise()

@@ -112,10 +112,50 @@ def test_each_listing_has_a_separator_of_its_own() -> None:
 def test_what_is_no_job_id_reaches_no_program(job_id: str) -> None:
     runner = Saying(Finished(0, "", ""))
     client = CommandLineClient(runner=runner, environment={})
-    for call in (client.job, client.cancel, client.requeue, client.accounting):
+    for call in (client.job, client.cancel, client.requeue, client.start_now, client.accounting):
         with pytest.raises(UsageError, match="not a job's id"):
             call(job_id)
     assert runner.calls == []
+
+
+@pytest.mark.parametrize(
+    "node", ["", "ALL", "all", "gpu[001-002]", "gpu001,gpu002", "-x", "gpu001 reason=x", "gpu001\n"]
+)
+def test_what_is_not_the_name_of_one_node_reaches_no_program(node: str) -> None:
+    runner = Saying(Finished(0, "", ""))
+    client = CommandLineClient(runner=runner, environment={})
+    with pytest.raises(UsageError, match="not the name of one node"):
+        client.drain(node, "why")
+    with pytest.raises(UsageError, match="not the name of one node"):
+        client.resume(node)
+    assert runner.calls == []
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "\x1b[31mred", "tab\there", "\udcff"])
+def test_what_is_no_printable_reason_reaches_no_program(reason: str) -> None:
+    runner = Saying(Finished(0, "", ""))
+    with pytest.raises(UsageError, match="no reason for a drain"):
+        CommandLineClient(runner=runner, environment={}).drain("gpu001", reason)
+    assert runner.calls == []
+
+
+def test_a_reason_is_one_argument_whatever_is_in_it() -> None:
+    runner = Saying(Finished(0, "", ""))
+    client = CommandLineClient(runner=runner, environment={})
+    client.drain("gpu001", "fleetward:i1 node_problem: x state=idle nodename=gpu002")
+    client.resume("gpu001")
+    client.start_now("12_3")
+    assert [argv for argv, _, _ in runner.calls] == [
+        (
+            "scontrol",
+            "update",
+            "nodename=gpu001",
+            "state=drain",
+            "reason=fleetward:i1 node_problem: x state=idle nodename=gpu002",
+        ),
+        ("scontrol", "update", "nodename=gpu001", "state=resume"),
+        ("scontrol", "update", "jobid=12_3", "starttime=now"),
+    ]
 
 
 def test_a_real_releases_nodes_are_all_read(recording: Path) -> None:

@@ -247,6 +247,36 @@ def test_a_requeue_counts_as_a_restart(idle: Case) -> None:
     assert in_queue(idle.client, job_id).restarts == 1
 
 
+def test_a_requeued_job_starts_at_once_when_its_delay_is_lifted(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--requeue"), Path("/tmp")).job_id
+    running(idle.client, job_id)
+    idle.client.requeue(job_id)
+    eventually(lambda: idle.client.job(job_id).job.state == "PENDING")
+    idle.client.start_now(job_id)
+    began = time.monotonic()
+    again = running(idle.client, job_id).job
+    assert again.restarts == 1
+    assert time.monotonic() - began < 30  # slurmctld would have held it back for 120
+
+
+def test_a_node_is_drained_and_resumed(idle: Case) -> None:
+    reason = "fleetward:i12 node_problem: GPU 3 off the bus State=IDLE NodeName=gpu002"
+    idle.client.drain("gpu001", reason)
+    drained, other, _ = idle.client.nodes().items
+    assert (drained.reason, drained.reason_by, "DRAIN" in drained.flags) == (reason, "root", True)
+    assert (other.reason, other.flags) == ("", ())
+    idle.client.resume("gpu001")
+    back = idle.client.nodes().items[0]
+    assert (back.reason, "DRAIN" in back.flags) == ("", False)
+
+
+def test_a_node_that_slurm_does_not_know_or_that_is_in_service_is_refused(idle: Case) -> None:
+    with pytest.raises(SlurmRefusedError, match="node name"):
+        idle.client.drain("gpu999", "why")
+    with pytest.raises(SlurmRefusedError, match="node state"):
+        idle.client.resume("gpu001")
+
+
 def test_names_and_reasons_of_any_shape_come_through(idle: Case) -> None:
     cluster, client = idle.cluster, idle.client
     options = ["--gpus-per-node=h100:1", "--mem=100M", "--output=/dev/null", "--chdir=/tmp", "--wrap=sleep 300"]
