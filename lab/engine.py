@@ -93,7 +93,8 @@ class Engine:
             *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108  inside the container
             *("--env", "container=podman", "--stop-signal", "SIGRTMIN+3"),
             *("--volume", f"{state.home}:/home"),
-            *("--volume", f"{state.folder / 'authorized_keys'}:/root/.ssh/authorized_keys:ro"),
+            # sshd's second file: the first is the host's own, which roles may write
+            *("--volume", f"{state.folder / 'authorized_keys'}:/root/.ssh/authorized_keys2:ro"),
         ]
         if facts.engine == "podman":
             arguments += ["--systemd=false", "--security-opt", "unmask=ALL"]

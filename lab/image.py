@@ -31,7 +31,7 @@ BAKED = (
         "munge",
         "mariadb-server",
     ),
-    *("prometheus", "prometheus-node-exporter", "gcc", "libc6-dev"),
+    *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "postgresql", "gcc", "libc6-dev"),
 )
 """What the roles would install: found there, it costs no time when the lab starts."""
 
@@ -42,7 +42,7 @@ BAKED_IN_SUITE = {
 
 ASLEEP = (
     *("slurmctld", "slurmdbd", "slurmd", "slurmrestd", "sackd", "munge", "mariadb"),
-    *("prometheus", "prometheus-node-exporter"),
+    *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "postgresql"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
 )
 """Debian enables what it installs; here a role decides what a host runs."""

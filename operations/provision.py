@@ -32,7 +32,7 @@ def provision(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: No
 
 def control_plane(fleet: Fleet) -> tuple[str, ...]:
     """Return the hosts whose files list every node: a new node is unknown until those are rendered again."""
-    groups = (CONTROLLER_GROUP, DATABASE_GROUP, "prometheus")
+    groups = (CONTROLLER_GROUP, DATABASE_GROUP, "prometheus", "fleetward_server")
     return tuple(dict.fromkeys(node.name for group in groups for node in fleet.members(group)))
 
 

@@ -27,6 +27,7 @@ def render(fleet: Fleet) -> dict[str, str]:
         "cgroup.conf": cgroup_conf(fleet),
         "hosts": hosts(fleet),
         "accounting.json": _json(accounting(fleet)),
+        "inventory.json": _json(inventory(fleet)),
         "targets/gpu.json": _json(_targets(fleet, GPU_EXPORTER_GROUP, GPU_EXPORTER_PORT)),
         "targets/node.json": _json(_targets(fleet, NODE_EXPORTER_GROUP, NODE_EXPORTER_PORT)),
     }
@@ -55,6 +56,26 @@ def hosts(fleet: Fleet) -> str:
     known = (node for node in fleet.nodes.values() if node.has_ip_address)
     lines = [f"{node.address} {node.name}\n" for node in sorted(known, key=lambda node: natural_key(node.name))]
     return "".join(lines)
+
+
+def inventory(fleet: Fleet) -> dict[str, Any]:
+    """Return the hosts and groups as an inventory of Ansible's, without any way to reach them.
+
+    For the daemon: how the machine that provisions logs in, and what else it keeps in its variables, is its own.
+    """
+    return {
+        "all": {
+            "hosts": {
+                node.name: {"ansible_host": node.address} | ({"fleet_rack": node.rack} if node.rack else {})
+                for node in fleet.nodes.values()
+            },
+            "children": {
+                group: {"hosts": dict.fromkeys(members, {})}
+                for group, members in fleet.groups.items()
+                if group not in {"all", "ungrouped"} and members
+            },
+        }
+    }
 
 
 def _targets(fleet: Fleet, group: str, port: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from fleetward.slurm.configuration import render, render_node
 
 INVENTORIES = Path(fleetward.__file__).parent / "inventories"
 NODES = {"lab": ["gpu001", "head"], "example": ["h100-0001", "a100-0980", "db1"]}
-TOO_LONG = {"example": {"hosts", "targets/gpu.json", "targets/node.json"}}
+TOO_LONG = {"example": {"hosts", "inventory.json", "targets/gpu.json", "targets/node.json"}}
 """Thousands of lines that follow one pattern; tests of the rendering look at them."""
 
 
