@@ -2,8 +2,8 @@
 
 `fleetward.store.runs` keeps it in PostgreSQL; every method commits before it returns. StoreOutOfReachError is raised
 where the database does not answer: the engine then waits, it never goes on unrecorded. ConflictError is raised where
-a person or another engine was first, such as a run that was aborted meanwhile: read the run again. The answer to a commit
-can get lost, so every method may be called again with the same words.
+a person or another engine was first, such as a run that was aborted meanwhile: read the run again. The answer to a
+commit can get lost, so every method may be called again with the same words.
 
 The journal itself tells the incident's timeline that a run was made, approved, decided, aborted, stopped or ended.
 """
@@ -23,7 +23,7 @@ class RunJournal(Protocol):
     def set_run_state(self, run_id: int, state: RunState, why: str = "") -> None:
         """Record where a run stands; an ended state also records when, and skips the steps not begun.
 
-        Only a person's approval or decision takes a run out of PLANNED, PROPOSED or STOPPED, so those are not left here.
+        Only a person's approval or decision takes a run out of PLANNED, PROPOSED or STOPPED: not left here.
         """
 
     def reserve(self, run_id: int, index: int, before: Mapping[str, object]) -> None:
@@ -35,7 +35,7 @@ class RunJournal(Protocol):
     def set_step_state(
         self, run_id: int, index: int, state: StepState, *, outcome: Mapping[str, object] | None = None, why: str = ""
     ) -> Step:
-        """Record what became of a step; `outcome` None leaves what is there, and an ended or unknown step stays as it is."""
+        """Record what became of a step; `outcome` None leaves what is there. An ended or unknown step stays so."""
 
     def append_output(self, run_id: int, index: int, text: str) -> None:
         """Add to what a person sees of a step while it runs."""
