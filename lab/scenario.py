@@ -69,6 +69,18 @@ DRIVER_TEXTS = frozenset({"nvml_version", "seed", "version"})
 
 Value = float | int | str
 
+BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF, 0x04, 0x05, 0x06, 0x08, 0x84, 0x85, 0x86, 0x88)
+"""The PCI bus of each GPU where the scenario names no address, as in `nvml/state.c`."""
+
+KERNEL_WORDS = {
+    48: "An uncorrectable double bit error (DBE) has been detected on GPU.",
+    74: "NVLink: fatal error detected on link 3(0x10000, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0)",
+    79: "GPU has fallen off the bus.",
+    95: "Uncontained ECC error.",
+    119: "Timeout after 6s of waiting for RPC response from GPU0 GSP!",
+}
+"""What NVIDIA's driver writes into the kernel's log after an XID; what comes after the code is of no fixed form."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -126,6 +138,26 @@ def xid_event(gpu: int, code: int) -> str:
     if not 0 < code < 2**32:
         raise UsageError(f"XID {code} is not a positive 32-bit number")
     return f"xid {gpu} {code}\n"
+
+
+def kernel_lines(scenario: Scenario, gpu: int, code: int, microseconds: int) -> str:
+    """Return the records that the driver puts into the kernel's log with an XID, as /dev/kmsg hands them out.
+
+    `microseconds` is the time since the start of the machine.
+    """
+    address = _address(scenario, gpu)
+    words = KERNEL_WORDS.get(code, "Ch 00000008")
+    texts = [f"Xid (PCI:{address}): {code}, pid='<unknown>', name=<unknown>, {words}"]
+    if code == 79:
+        texts.append(f"GPU {address}.0: GPU has fallen off the bus.")
+    return "".join(f"3,0,{microseconds},-;NVRM: {text}\n" for text in texts)
+
+
+def _address(scenario: Scenario, gpu: int) -> str:
+    """Return where a GPU is on the bus, as the kernel writes it: `0000:1b:00`."""
+    given = scenario.settings.get(f"gpu.{gpu}.pci_bus_id", f"0:{BUSES[gpu]:x}:0.0")
+    domain, bus, device = (int(part.partition(".")[0], 16) for part in str(given).split(":"))
+    return f"{domain:04x}:{bus:02x}:{device:02x}"
 
 
 def _check(key: str, value: Value) -> None:

@@ -109,7 +109,10 @@ CLOCK_EVENT_REASONS = {
 }
 """Bits of NVML's mask (nvml.h, nvmlClocksEventReason*)."""
 
-FATAL_XIDS = (46, 48, 54, 62, 64, 74, 79, 95, 110, 119, 120, 136, 140, 143, 155, 158)
+FATAL_XIDS = (
+    *(46, 48, 54, 62, 64, 74, 79, 95, 110, 119, 120, 136, 140, 143),
+    *(151, 155, 158, 167, 169, 172, 173),
+)
 """XIDs that take a GPU out (NVIDIA's XID catalogue); they are counted from 0, so that the first one is an increase."""
 
 
@@ -217,3 +220,13 @@ def _exporter(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     for error, count in snapshot.errors.items():
         errors.add_metric([error.function, str(error.code)], count)
     yield errors
+    yield GaugeMetricFamily(
+        "gpu_exporter_kernel_log_readable",
+        "1 where XIDs are read from the kernel's log too.",
+        value=float(snapshot.kernel_log_readable),
+    )
+    yield CounterMetricFamily(
+        "gpu_exporter_strange_xids_total",
+        "XIDs in the kernel's log of an address at which no GPU has been seen.",
+        value=snapshot.strange_xids,
+    )

@@ -135,3 +135,7 @@ class Snapshot:
     sweeps: int
     xids: Mapping[XidEvent, int] = field(default_factory=dict)
     errors: Mapping[CallError, int] = field(default_factory=dict)
+    kernel_log_readable: bool = False
+    """Whether XIDs are read from the kernel's log too."""
+    strange_xids: int = 0
+    """XIDs in the kernel's log of an address at which no GPU has been seen."""

@@ -2,19 +2,12 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from fleetward.lab.spec import DEFAULT_NAME, SUITES, LabSpec, LabState
-
-if TYPE_CHECKING:
-    from fleetward.lab.engine import Engine
-
-name_option = click.option(
-    "--name", default=DEFAULT_NAME, show_default=True, help="Which lab; several can live side by side."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+from fleetward.commands._lab import json_option, kept_spec, known_host, name_option
+from fleetward.commands.lab_fault import fault
+from fleetward.lab.spec import SUITES
 
 
 @click.group()
@@ -107,73 +100,4 @@ def shell(name: str, node: str, command: tuple[str, ...]) -> None:
     engine.become(container, command or ("/bin/bash", "--login"), terminal=terminal)
 
 
-@lab.group()
-def fault() -> None:
-    """Break a NODE of the lab the way hardware breaks, or mend it."""
-
-
-@fault.command()
-@name_option
-@json_option
-@click.argument("node")
-@click.option("--gpu", type=int, required=True, help="Index of the GPU.")
-@click.option("--code", type=int, required=True, help="XID; 79 also takes the GPU off the bus.")
-def xid(name: str, as_json: bool, node: str, gpu: int, code: int) -> None:
-    """Raise an XID on one GPU of NODE."""
-    from fleetward.lab import faults
-
-    faults.raise_xid(*lab_of(name, node), node, gpu, code)
-    _tell(as_json, f"XID {code} on GPU {gpu} of {node}", node=node, fault="xid", gpu=gpu, code=code)
-
-
-@fault.command("slurmd-down")
-@name_option
-@json_option
-@click.argument("node")
-def slurmd_down(name: str, as_json: bool, node: str) -> None:
-    """Kill slurmd on NODE and keep it down."""
-    from fleetward.lab import faults
-
-    faults.stop_slurmd(*lab_of(name, node), node)
-    _tell(as_json, f"slurmd is down on {node}", node=node, fault="slurmd-down")
-
-
-@fault.command()
-@name_option
-@json_option
-@click.argument("node")
-def clear(name: str, as_json: bool, node: str) -> None:
-    """Undo every fault of NODE."""
-    from fleetward.lab import faults
-
-    faults.clear(*lab_of(name, node), node)
-    _tell(as_json, f"{node} is as it was", node=node, fault=None)
-
-
-def _tell(as_json: bool, words: str, **facts: object) -> None:
-    click.echo(json.dumps(facts) if as_json else words)
-
-
-def lab_of(name: str, node: str) -> tuple["Engine", LabSpec]:
-    """Return the engine and the lab that has this node."""
-    from fleetward.lab import lifecycle
-
-    spec = kept_spec(name)
-    known_host(spec, node)
-    return lifecycle.open_engine(), spec
-
-
-def kept_spec(name: str) -> LabSpec:
-    """Return what a lab was made as; refuse where there is none."""
-    kept = LabState.of(name).read()
-    if kept is None:
-        raise click.UsageError(f"there is no lab {name!r}: `fleetward lab up --name {name}` makes it")
-    return kept[0]
-
-
-def known_host(spec: LabSpec, node: str) -> str:
-    """Return the node's name where the lab has it; refuse by naming those it has."""
-    names = [host.name for host in spec.hosts]
-    if node not in names:
-        raise click.UsageError(f"{node!r} is not a host of the lab {spec.name!r}: it has {', '.join(names)}")
-    return node
+lab.add_command(fault)

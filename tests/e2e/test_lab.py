@@ -168,13 +168,13 @@ def test_a_node_is_added_and_removed(lab: Lab) -> None:
 
 
 def test_a_lost_gpu_is_seen_without_losing_the_other_seven(lab: Lab) -> None:
-    assert lab.fleetward("lab", "fault", "xid", "gpu002", "--gpu", "3", "--code", "79").returncode == 0
+    assert lab.fleetward("lab", "fault", "gpu002", "xid", "--gpu", "3", "--code", "79").returncode == 0
     try:
         wait_until(lambda: lab.prometheus('gpu_up{node="gpu002",gpu="3"} == 0') != [], 30)
         assert len(lab.prometheus('gpu_up{node="gpu002"} == 1')) == 7
         assert lab.prometheus('gpu_xid_total{node="gpu002",gpu="3",xid="79"}')[0][1] == 1
     finally:
-        assert lab.fleetward("lab", "fault", "clear", "gpu002").returncode == 0
+        assert lab.fleetward("lab", "fault", "gpu002", "clear").returncode == 0
     wait_until(lambda: len(lab.prometheus('gpu_up{node="gpu002"} == 1')) == 8, 30)
 
 

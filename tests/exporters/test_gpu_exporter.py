@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleetward.exporters.gpu.server import parse_listen
+from fleetward.exporters.serving import parse_listen
 from fleetward.model.errors import UsageError
 
 if TYPE_CHECKING:
