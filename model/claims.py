@@ -51,7 +51,7 @@ class OwnedReason:
 
     def __str__(self) -> str:
         """Write it as Slurm shall keep it, without what its key=value syntax or a terminal would mind."""
-        why = " ".join(_UNFIT.sub(" ", self.why).split())[:MAX_WHY]
+        why = " ".join(_UNFIT.sub(" ", self.why).split())[:MAX_WHY].strip() or "no reason that Slurm could show"
         return f"fleetward:{self.owner} {self.kind}: {why}"
 
 

@@ -10,8 +10,8 @@ from fleetward.model.errors import RefusedError
 class Guardrail:
     """At most so many nodes held at once, as a number and as a share of the fleet: the smaller of the two.
 
-    A share alone lets a fault of 3,000 nodes' worth through 300 at a time, and would forbid a cluster of 3 to heal
-    at all: so the number bounds large fleets, and one node may always be held.
+    A tenth alone would be 300 nodes of a fleet of 3,000, and none of a fleet of 3: so the number bounds large
+    fleets, and one node may always be held.
     """
 
     absolute: int = 20
@@ -19,18 +19,16 @@ class Guardrail:
 
     def allowed(self, nodes: int) -> int:
         """Return how many of a fleet of so many nodes may be held at once."""
-        # What is a whole number on paper may fall just short of it as a float: 0.07 * 100 is 7.000000000000001,
-        # 0.29 * 100 is 28.999999999999996.
+        # What is a whole number on paper may fall just short of it as a float: 0.29 * 100 is 28.999999999999996.
         return max(1, min(self.absolute, floor(self.share * nodes + 1e-9)))
 
     def check(self, node: str, held: frozenset[str], nodes: int) -> None:
         """Raise RefusedError where one more node would be too many; `held` are those held by Fleetward itself now."""
-        others = held - {node}
         allowed = self.allowed(nodes)
-        if node in held or len(others) < allowed:
+        if node in held or len(held) < allowed:
             return
         raise RefusedError(
-            f"{node} is not drained: Fleetward itself already holds {_listed(others)} out of {nodes} nodes and may hold"
+            f"{node} is not drained: Fleetward itself already holds {_listed(held)} out of {nodes} nodes and may hold"
             f" {allowed} at once; look why so many fail, release one of them, or drain this one yourself"
         )
 

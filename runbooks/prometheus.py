@@ -1,7 +1,7 @@
 """Questions to Prometheus, and the writing of values into them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -86,7 +86,7 @@ class HttpPrometheus:
             if answer["status"] == "success":
                 return samples(answer["data"])
             why = f"{answer['error']}"
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise PrometheusOutOfReachError(
                 f"what answers at {self._shown} is no Prometheus (HTTP status {status}): {body[:80]!r}"
             ) from error
@@ -103,7 +103,7 @@ def samples(data: Mapping[str, Any]) -> tuple[Sample, ...]:
     raise ValueError(f"neither a vector nor a scalar: {data['resultType']!r}")
 
 
-def _sample(labels: Mapping[str, Any], value: Any) -> Sample:  # noqa: ANN401  # as it came over the network
+def _sample(labels: Mapping[str, object], value: Sequence[Any]) -> Sample:
     at, number = value
     named = {str(name): str(text) for name, text in labels.items()}
     return Sample(named, float(number), datetime.fromtimestamp(float(at), UTC))

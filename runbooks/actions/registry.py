@@ -1,0 +1,46 @@
+"""All kinds of action, by their names on a page."""
+
+from dataclasses import dataclass
+
+from fleetward.runbooks.actions.base import Action
+from fleetward.runbooks.actions.declared import Clock, Declared, Kind
+from fleetward.runbooks.actions.node_run import NodeRun, NodeRunner
+from fleetward.runbooks.actions.pauses import Approve, Wait
+from fleetward.runbooks.actions.prometheus_expect import Expect
+from fleetward.runbooks.actions.slurm_nodes import Drain, Resume
+from fleetward.runbooks.actions.slurm_requeue import Requeue
+from fleetward.runbooks.nodes import NodeKeeper
+from fleetward.runbooks.prometheus import Prometheus
+from fleetward.slurm.client import SlurmClient
+
+_ALL: tuple[type[Declared], ...] = (Drain, Resume, Requeue, NodeRun, Expect, Approve, Wait)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that actions reach."""
+
+    slurm: SlurmClient
+    keeper: NodeKeeper
+    prometheus: Prometheus
+    node_runner: NodeRunner
+    clock: Clock
+
+
+def kinds() -> dict[str, Kind]:
+    """Return what each kind of action takes; lint needs no world."""
+    return {action.declared.name: action.declared for action in _ALL}
+
+
+def all_actions(world: World) -> dict[str, Action]:
+    """Return every action, ready to act."""
+    actions: tuple[Action, ...] = (
+        Drain(world.keeper),
+        Resume(world.keeper),
+        Requeue(world.slurm, world.clock),
+        NodeRun(world.node_runner, world.clock),
+        Expect(world.prometheus, world.clock),
+        Approve(),
+        Wait(world.clock),
+    )
+    return {action.kind: action for action in actions}
