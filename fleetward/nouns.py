@@ -1,13 +1,19 @@
 """Every command with its line of help, and the page that lists them: a table, so that it needs no import of theirs."""
 
 NOUNS = {
+    "autopilot": "See and set how far the daemon goes by itself.",
+    "config": "Show the settings and where they came from.",
+    "drain": "Take nodes out of service, on record.",
     "exporter": "Serve metrics to Prometheus.",
     "gpus": "Show the GPUs of this node.",
+    "incident": "Show incidents, look after them, close them.",
     "inventory": "Check the inventory and render what follows from it.",
     "jobs": "Show the jobs in the queue.",
     "lab": "Run a whole cluster on this machine.",
     "nodes": "Show the nodes and their GPUs.",
     "provision": "Bring hosts to what the inventory declares.",
+    "resume": "Give nodes back that you drained.",
+    "runbook": "Read runbook pages; plan, approve and watch their runs.",
     "submit": "Submit a training job from its specification.",
 }
 """Every command with its one line of help; the file of the same name in `commands/` defines it."""

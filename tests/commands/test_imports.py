@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("pydantic", "yaml", "ClusterShell", "textual", "prometheus_client", "ansible", "pynvml")
+HEAVY = ("pydantic", "yaml", "ClusterShell", "textual", "httpx", "prometheus_client", "ansible", "pynvml")
 
 PROGRAM = """
 import atexit, sys
@@ -17,7 +17,14 @@ main()
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["nodes", "--help"], ["jobs", "--help"], ["submit", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([noun, "--help"] for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "config")),
+        *(["incident", verb, "--help"] for verb in ("list", "show", "ack")),
+        *(["runbook", verb, "--help"] for verb in ("list", "lint", "run", "approve")),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(
@@ -35,3 +42,10 @@ def test_asking_slurm_needs_no_pydantic() -> None:
     program = f"import sys, fleetward.slurm.backends; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["ClusterShell"]
+
+
+def test_asking_the_daemon_imports_neither_textual_nor_ansible() -> None:
+    program = "import sys, fleetward.server.client as client; client.DaemonClient(client.Path('/none'))"
+    program += f"; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["httpx"]

@@ -1,0 +1,110 @@
+"""Following a run or an incident: looks at it again and again and prints what has changed."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fleetward.commands._daemon import clock
+from fleetward.commands._run_words import asks, output_lines
+from fleetward.model.daemon_views import IncidentView
+from fleetward.model.incidents import IncidentState, TimelineEntry
+from fleetward.model.runs import Run, RunState
+from fleetward.printable import printable
+from fleetward.server.client import DaemonOutOfReachError
+
+SECONDS = 0.5
+"""Between two looks."""
+PATIENCE = 60.0
+"""How many seconds a daemon may be away, as it is while it restarts."""
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+def follow_run(look: Callable[[], Run], say: Say, note: Say) -> Run:
+    """Tell what happens to a run until it ends or asks a person; return it as it is then."""
+    seen = _SeenRun()
+    for run in _looks(look, note):
+        for line in seen.news(run):
+            say(line)
+        if run.state.ended or asks(run):
+            return run
+    raise AssertionError("looking never ends by itself")
+
+
+def follow_incident(look: Callable[[], IncidentView], say: Say, note: Say) -> IncidentView:
+    """Tell what happens to an incident until it is closed or a run of it fails or asks; return it as it is then."""
+    told = -1
+    runs: dict[int, _SeenRun] = {}
+    for view in _looks(look, note):
+        for entry in view.timeline:
+            if entry.id > told:
+                say(entry_line(entry))
+                told = entry.id
+        for run in view.runs:
+            for line in runs.setdefault(run.id, _SeenRun()).news(run):
+                say(line)
+        if view.incident.state is IncidentState.CLOSED or unfinished(view) is not None:
+            return view
+    raise AssertionError("looking never ends by itself")
+
+
+def unfinished(view: IncidentView) -> Run | None:
+    """Return the newest run where it needs a person: it asks, or it ended otherwise than done."""
+    if not view.runs:
+        return None
+    newest = view.runs[-1]
+    return newest if asks(newest) or (newest.state.ended and newest.state is not RunState.DONE) else None
+
+
+def entry_line(entry: TimelineEntry) -> str:
+    """Return one line of a timeline."""
+    return f"{clock(entry.at)}  {printable(entry.kind):<6}  {printable(entry.who):<12}  {printable(entry.text)}"
+
+
+@dataclass
+class _SeenRun:
+    """What was told of a run already."""
+
+    run: tuple[RunState, str] | None = None
+    steps: dict[int, tuple[str, str]] = field(default_factory=dict)
+    output: dict[int, int] = field(default_factory=dict)
+
+    def news(self, run: Run) -> Iterator[str]:
+        """Yield a line for each step, output and state that is new."""
+        for step in run.steps:
+            shown = (str(step.state), step.why)
+            if self.steps.get(step.index, ("pending", "")) != shown:
+                why = f": {printable(step.why)}" if step.why else ""
+                yield f"r{run.id} step {step.index} {printable(step.name)}: {step.state}{why}"
+            self.steps[step.index] = shown
+            # whole lines only while it runs: the rest comes with the next look
+            end = len(step.output) if step.ended_at else step.output.rfind("\n") + 1
+            if text := step.output[self.output.get(step.index, 0) : end]:
+                yield from output_lines(text)
+                self.output[step.index] = end
+        if self.run != (run.state, run.why):
+            why = f": {printable(run.why)}" if run.why else ""
+            yield f"r{run.id} {run.state}{why}"
+        self.run = (run.state, run.why)
+
+
+def _looks(look: Callable[[], T], note: Say) -> Iterator[T]:
+    """Yield what each look shows; a daemon that is away for a while is waited for, and this is said."""
+    away_since: float | None = None
+    while True:
+        try:
+            found = look()
+        except DaemonOutOfReachError as error:
+            if away_since is None:
+                note(f"{error}; waiting for it up to {PATIENCE:.0f} s")
+                away_since = time.monotonic()
+            if time.monotonic() - away_since > PATIENCE:
+                raise
+        else:
+            if away_since is not None:
+                note("the daemon answers again")
+                away_since = None
+            yield found
+        time.sleep(SECONDS)
