@@ -16,11 +16,12 @@ from fleetward.operations.command import CommandError, run
 
 BASE = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "iputils-ping", "ca-certificates"),
-    *("python3", "python3-apt", "python3-packaging", "python3-venv"),  # what Ansible's modules run on
+    *("python3", "python3-apt"),  # what Ansible's modules run on
 )
 """All that a bare image has: as much as a freshly installed machine that Ansible can reach."""
 
 BAKED = (
+    *("python3-packaging", "python3-venv"),
     *(
         "slurm-wlm",
         "slurmdbd",
