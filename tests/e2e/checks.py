@@ -32,7 +32,10 @@ class RoleCheck:
 
 def _succeeds(node: str, *command: str, user: str = "root", prints: str = "") -> Callable[[Cluster], bool]:
     def look(lab: Cluster) -> bool:
-        done = lab.on(node, *command, user=user)
+        try:
+            done = lab.on(node, *command, user=user)
+        except subprocess.TimeoutExpired:  # what does not answer is not there either
+            return False
         return done.returncode == 0 and prints in done.stdout
 
     return look
@@ -103,6 +106,7 @@ CHECKS = (
             "head",
             "srun",
             "--account=research",
+            "--immediate=30",  # seconds to wait for nodes; without it srun waits for ever
             "-N3",
             "--gpus-per-node=h100:8",
             "hostname",
