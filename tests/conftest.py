@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--suite", default="trixie", choices=("trixie", "forky"), help="suite of the containers")
+    parser.addoption("--soak-minutes", type=float, default=15, help="how long the soak test goes on")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
