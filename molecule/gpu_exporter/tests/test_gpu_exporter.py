@@ -9,6 +9,9 @@ from testinfra.host import Host
 On = Callable[[str], Host]
 Address = Callable[[str], str]
 
+CAP_SYS_ADMIN = 21
+"""Its bit in a set of capabilities (linux/capability.h)."""
+
 
 def metrics(address: Address) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{address('gpu001')}:9400/metrics", timeout=20) as answer:
@@ -45,8 +48,18 @@ def test_a_gpu_that_a_process_holds_is_busy_and_the_others_are_not(on: On, addre
     assert len(busy) == 1 and 'gpu="6"' in busy[0]
 
 
-def test_it_runs_as_nobody_special_and_comes_back_with_the_host(on: On) -> None:
+def test_it_may_not_do_all_that_root_may(on: On) -> None:
+    pid = on("gpu001").check_output("systemctl show --value --property MainPID fleetward-gpu-exporter")
+    status = on("gpu001").check_output("cat /proc/%s/status", pid).splitlines()
+    allowed = int(next(line.split()[1] for line in status if line.startswith("CapBnd:")), base=16)
+    assert not allowed & (1 << CAP_SYS_ADMIN)
+
+
+def test_it_comes_back_with_the_host(on: On) -> None:
     assert on("gpu001").service("fleetward-gpu-exporter").is_enabled
+
+
+def test_it_comes_back_when_it_is_killed(on: On) -> None:
     on("gpu001").check_output("systemctl kill --signal=KILL fleetward-gpu-exporter")
     time.sleep(8)
     assert on("gpu001").service("fleetward-gpu-exporter").is_running

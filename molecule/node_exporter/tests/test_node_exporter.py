@@ -18,5 +18,13 @@ def test_it_tells_of_the_host_it_runs_on(address: Callable[[str], str], name: st
 
 
 @every_host
+def test_it_listens_on_the_fleets_address_alone(
+    on: Callable[[str], Host], address: Callable[[str], str], name: str
+) -> None:
+    listening = on(name).check_output("ss --no-header --listening --tcp --numeric 'sport = :9100'").splitlines()
+    assert [line.split()[3] for line in listening] == [f"{address(name)}:9100"]
+
+
+@every_host
 def test_it_comes_back_with_the_host(on: Callable[[str], Host], name: str) -> None:
     assert on(name).service("prometheus-node-exporter").is_enabled

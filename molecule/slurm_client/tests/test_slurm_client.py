@@ -15,6 +15,11 @@ def test_a_user_sees_the_cluster_and_runs_a_job_from_there(on: On) -> None:
     assert on("gpu002").check_output(command) == "gpu001"
 
 
+def test_who_logs_in_sees_gpus(on: On) -> None:
+    said = on("gpu002").check_output("runuser --user researcher -- bash -lc %s", "sinfo --noheader --partition=gpu")
+    assert "gpu:h100:8" in said
+
+
 def test_it_is_no_node(on: On) -> None:
     assert not on("gpu002").service("slurmd").is_running
     assert "gpu002" not in on("head").check_output("sinfo --noheader --Node --format=%N")
