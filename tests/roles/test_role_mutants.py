@@ -1,0 +1,168 @@
+"""A role with the one line changed that matters still converges, and it is its verify test that tells."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.verify, pytest.mark.checkout]
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One line of a role, what stands there instead, and the verify test that has to fail."""
+
+    role: str
+    file: str
+    line: str
+    instead: str
+    noticed_by: str
+
+
+MUTANTS = (
+    Mutant(
+        "common",
+        "tasks/configure.yml",
+        "    block: \"{{ lookup('fleet', 'hosts') }}\"\n",
+        '    block: "# nobody"\n',
+        "test_every_host_finds_every_other_by_name",
+    ),
+    Mutant(
+        "munge",
+        "tasks/configure.yml",
+        '    content: "{{ __munge_key.content | b64decode }}"\n',
+        "    content: \"{{ inventory_hostname ~ 'a key of its own' * 16 }}\"\n",
+        "test_a_credential_of_one_host_is_accepted_on_the_other",
+    ),
+    Mutant(
+        "mariadb",
+        "templates/fleetward.cnf.j2",
+        "innodb_lock_wait_timeout = {{ mariadb_innodb_lock_wait_timeout }}\n",
+        "",
+        "test_it_runs_with_what_accounting_wants[innodb_lock_wait_timeout]",
+    ),
+    Mutant(
+        "slurm_database",
+        "templates/database.sql.j2",
+        " IDENTIFIED VIA unix_socket;\n",
+        ";\n",
+        "test_the_database_lets_in_its_user_by_the_socket_and_no_other",
+    ),
+    Mutant(
+        "slurm_controller",
+        "tasks/run.yml",
+        "  when: slurm_controller_accounting_managed and __slurm_controller_is_first\n",
+        "  when: false\n",
+        "test_accounts_users_and_qos_are_those_of_the_inventory",
+    ),
+    Mutant(
+        "gpu_simulator",
+        "templates/tmpfiles.conf.j2",
+        "c {{ device }} 0666 root root - 1:3\n",
+        "c {{ device }} 0600 root root - 1:3\n",
+        "test_users_open_the_device_files_and_they_come_back_with_the_host",
+    ),
+    Mutant("slurm_node", "tasks/run.yml", "    enabled: true\n", "", "test_it_comes_back_with_the_host"),
+    Mutant(
+        "slurm_client",
+        "tasks/configure.yml",
+        '      export SINFO_FORMAT="${SINFO_FORMAT:-{{ slurm_client_sinfo_format }}}"\n',
+        "",
+        "test_who_logs_in_sees_gpus",
+    ),
+    Mutant(
+        "fleetward",
+        "tasks/install.yml",
+        '    name: "fleetward[{{ fleetward_extra }}]==',
+        '    name: "fleetward==',
+        "test_the_head_gets_what_reads_specs_and_inventories",
+    ),
+    Mutant(
+        "node_exporter",
+        "tasks/configure.yml",
+        "['--web.listen-address=' ~ __node_exporter_listen] + ",
+        "",
+        "test_it_listens_on_the_fleets_address_alone",
+    ),
+    Mutant(
+        "gpu_exporter",
+        "templates/fleetward-gpu-exporter.service.j2",
+        "Restart=on-failure\n",
+        "",
+        "test_it_comes_back_when_it_is_killed",
+    ),
+    Mutant(
+        "prometheus",
+        "tasks/configure.yml",
+        "  loop: [gpu, node]\n",
+        "  loop: [node]\n",
+        "test_a_gpu_exporter_that_does_not_answer_is_known_and_down",
+    ),
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a copy of the checkout, whose roles a test may spoil."""
+    kept_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__")
+    return shutil.copytree(ROOT, tmp_path / "checkout", symlinks=True, ignore=kept_out)
+
+
+@pytest.fixture
+def molecule(checkout: Path, suite: str) -> Iterator[Callable[[str, str], subprocess.CompletedProcess[str]]]:
+    """Return what runs a step of a role's scenario in the copy, on a lab that is taken down afterwards."""
+    name = f"mutant-{os.getpid()}"
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fleetward/lab" / name
+    environment = {
+        **os.environ,
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "FLEETWARD_MOLECULE_LAB": name,
+        "FLEETWARD_MOLECULE_SUITE": suite,
+        "FLEETWARD_MOLECULE_BAKED": "yes",
+        "FLEETWARD_LAB_STATE": str(state),
+    }
+
+    def step(words: str, role: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(PROGRAMS / "molecule"), words, "--scenario-name", role],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    yield step
+    down = subprocess.run([str(PROGRAMS / "fleetward"), "lab", "down", "--name", name], check=False)
+    assert down.returncode == 0
+
+
+def spoil(checkout: Path, mutant: Mutant) -> None:
+    """Change the line; it has to be there exactly once, or the mutant is not the one that was meant."""
+    file = checkout / "roles" / mutant.role / mutant.file
+    text = file.read_text()
+    assert text.count(mutant.line) == 1, f"{mutant.file} of the role {mutant.role} has changed: choose the line anew"
+    file.write_text(text.replace(mutant.line, mutant.instead))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.role)
+def test_a_spoilt_role_is_noticed_by_its_verify(
+    mutant: Mutant, checkout: Path, molecule: Callable[[str, str], subprocess.CompletedProcess[str]]
+) -> None:
+    spoil(checkout, mutant)
+    converged = molecule("converge", mutant.role)
+    assert converged.returncode == 0, (converged.stdout + converged.stderr)[-4000:]
+    verified = molecule("verify", mutant.role)
+    said = verified.stdout + verified.stderr
+    assert verified.returncode != 0, "the spoilt role passed its own verify"
+    assert any(line.startswith("FAILED") and mutant.noticed_by in line for line in said.splitlines()), said[-4000:]
