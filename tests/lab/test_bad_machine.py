@@ -1,17 +1,21 @@
 """Machines on which a lab cannot come up: one clear sentence, a non-zero exit, and nothing left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from fleetward.lab import host, image
+from fleetward.lab import host, image, lifecycle
 from fleetward.lab.image import Recipe
+from fleetward.lab.spec import LabSpec
 from fleetward.model.errors import FleetwardError, OutOfReachError
 
 FLEETWARD = Path(sys.executable).with_name("fleetward")
@@ -77,6 +81,54 @@ def test_a_real_mirror_out_of_reach_leaves_nothing_half_made(tmp_path: Path, mon
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # discard: nobody listens there
     with pytest.raises(OutOfReachError, match="the package mirror did not give what trixie needs"):
         image.bootstrap(Recipe("trixie", ("systemd",)), tmp_path / "root.tar")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system that has a little more free than a build asks for."""
+    place = tmp_path / "small"
+    place.mkdir()
+    size = f"size={host.BUILD_BYTES // 2 + 64 * 2**20}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.lab
+@pytest.mark.verify
+def test_a_disk_that_fills_up_while_the_image_is_built_is_said_and_nothing_is_left(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(small_disk))
+    engine, spec = lifecycle.open_engine(), LabSpec(bare=True)
+    before = engine.image_recipe(spec.image)
+    built: Future[None] = Future()
+
+    def build() -> None:
+        try:
+            image.build(engine, spec)
+            built.set_result(None)
+        except FleetwardError as error:
+            built.set_exception(error)
+
+    thread = threading.Thread(target=build, daemon=True)
+    thread.start()
+    work = small_disk / "fleetward/image"
+    until = time.monotonic() + 60
+    while not work.exists() or not any(work.iterdir()):
+        assert not built.done(), built.exception()
+        assert time.monotonic() < until, "the build never began"
+        time.sleep(0.05)
+    # another program takes the disk, all but 16 MiB: far less than the smallest image
+    with (small_disk / "other").open("wb") as other:
+        os.posix_fallocate(other.fileno(), 0, shutil.disk_usage(small_disk).free - 16 * 2**20)
+    said = built.exception(timeout=300)
+    assert isinstance(said, FleetwardError)
+    assert str(said).startswith(f"the disk filled up while the node image was built at {work}")
+    assert "\n" not in str(said)
+    assert list(work.iterdir()) == []
+    assert engine.image_recipe(spec.image) == before
+    thread.join()
 
 
 @pytest.fixture
