@@ -41,6 +41,11 @@ PIECES = (
     ),
     pytest("a cluster without one of the roles, for every role", 20, "-m", "verify", "tests/e2e/test_missing_role.py"),
     pytest("a whole lab from a bare image", 8, "-m", "verify", "tests/e2e/test_bare.py"),
+    pytest("a quarter of an hour of jobs and faults", 18, "-m", "verify", "tests/e2e/test_soak.py"),
+    pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
+    pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),
+    pytest("spoilt roles, which their scenarios notice", 20, "-m", "verify", "tests/roles/test_role_mutants.py"),
+    Piece("mutants of pure code, which unit tests notice", (sys.executable, "tools/mutate.py"), 15),
     Piece("the tests against the installed wheel", ("tools/test_wheel.sh",), 4),
     *(Piece(f"role {role} from a bare image", ("tools/molecule.sh", role), 3) for role in ROLES),
 )

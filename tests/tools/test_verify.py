@@ -11,6 +11,7 @@ pytestmark = pytest.mark.checkout
 
 PROGRAM = Path(__file__).parents[2] / "tools/verify.py"
 MOST_MINUTES = 80
+LONG = "pytest.mark." + "verify"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,13 @@ def test_every_piece_is_in_exactly_one_shard(verify: ModuleType, count: int) -> 
 def test_every_role_has_its_piece(verify: ModuleType) -> None:
     roles = {path.name for path in (PROGRAM.parents[1] / "roles").iterdir()}
     assert {piece.argv[-1] for piece in verify.PIECES if piece.argv[0] == "tools/molecule.sh"} == roles
+
+
+def test_every_file_with_a_long_test_has_its_piece(verify: ModuleType) -> None:
+    tests = PROGRAM.parents[1] / "tests"
+    long = {str(path.relative_to(tests.parent)) for path in tests.rglob("test_*.py") if LONG in path.read_text()}
+    assert long, "the marker has another name"
+    assert long <= {word for piece in verify.PIECES for word in piece.argv}
 
 
 def test_four_shards_stay_below_the_limit(verify: ModuleType) -> None:
