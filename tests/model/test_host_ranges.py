@@ -40,6 +40,8 @@ def test_folding_does_not_depend_on_order_or_repetition(names: set[str]) -> None
         (["rack1-node1", "rack1-node2", "rack2-node1"], "rack1-node[1-2],rack2-node1"),
         (["a1b", "a2b"], "a1b,a2b"),
         (["serial12345678901234567890"], "serial12345678901234567890"),
+        (["s123456789012345677", "s123456789012345678"], "s[123456789012345677-123456789012345678]"),
+        (["s1234567890123456777", "s1234567890123456778"], "s1234567890123456777,s1234567890123456778"),
     ],
 )
 def test_only_the_digits_at_the_end_are_folded(names: list[str], folded: str) -> None:
@@ -66,6 +68,8 @@ def test_natural_order_counts() -> None:
         ("r[1:2]n[01:02]", ["r1n01", "r1n02", "r2n01", "r2n02"]),
         ("n[1:9:4]", ["n1", "n5", "n9"]),
         ("n[:2]", ["n0", "n1", "n2"]),
+        ("n[0:10:5]", ["n0", "n5", "n10"]),
+        ("n[10:100:90]", ["n10", "n100"]),
     ],
 )
 def test_ranges_of_ansible(pattern: str, names: list[str]) -> None:
@@ -78,3 +82,9 @@ def test_ranges_of_ansible(pattern: str, names: list[str]) -> None:
 def test_malformed_ranges_of_ansible_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError):
         expand_ansible_range(pattern)
+
+
+def test_a_range_has_a_largest_size() -> None:
+    assert len(expand_ansible_range("n[1:100000]")) == 100_000
+    with pytest.raises(ValueError, match="at most 100000 hosts"):
+        expand_ansible_range("n[1:100001]")

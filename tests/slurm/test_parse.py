@@ -1,5 +1,7 @@
 """The small languages in Slurm's output."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ indices = st.sets(st.integers(0, 63), min_size=1, max_size=8)
         ("gpu:8", {"gpu": 8}),
         ("gpu", {"gpu": 1}),
         ("gpu:3090:2", {"3090": 2}),
+        ("gpu:h100:2K,gpu:a100:1M,gpu:b200:1G,gpu:1T", {"h100": 2**11, "a100": 2**20, "b200": 2**30, "gpu": 2**40}),
         ("gpu:h100:4(S:0),gpu:h100:4(S:1)", {"h100": 8}),
         ("gpu:h100:0(IDX:N/A)", {"h100": 0}),
         ("gres/gpu:h100:1", {"h100": 1}),
@@ -49,6 +52,10 @@ def test_tres_counts_each_gpu_once(typed: dict[str, int], untyped: int) -> None:
     entries = [f"gres/gpu={sum(typed.values()) + untyped}", *(f"gres/gpu:{kind}={n}" for kind, n in typed.items())]
     expected = {**typed, "gpu": untyped} if untyped else typed
     assert parse.gpus_of_tres(",".join(["cpu=2,mem=1G,node=1,billing=2", *entries])) == expected
+
+
+def test_tres_without_gpus_has_none() -> None:
+    assert parse.gpus_of_tres("cpu=2,mem=1G,node=1") == {}
 
 
 def test_tres_that_is_none_is_refused() -> None:
@@ -101,6 +108,17 @@ def test_no_limit_is_none(text: str) -> None:
 def test_a_length_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a length"):
         parse.length(text)
+
+
+def test_a_moment_is_seconds_of_the_epoch() -> None:
+    assert parse.moment("1700000000") == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert parse.moment("Unknown") is None
+
+
+@pytest.mark.parametrize("text", ["2023-11-14T22:13:20", "soon", "9" * 20])
+def test_a_moment_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not seconds of the epoch"):
+        parse.moment(text)
 
 
 @given(st.sets(st.integers(1, 2000), min_size=1, max_size=50))
