@@ -23,7 +23,7 @@ for role in "$@"; do
     [ -f "molecule/$role/molecule.yml" ] || { echo "molecule.sh: there is no scenario $role in molecule/" >&2; exit 2; }
 done
 
-export FLEETWARD_MOLECULE_LAB=molecule
+export FLEETWARD_MOLECULE_LAB=${FLEETWARD_MOLECULE_LAB:-molecule} # another name lets two runs go side by side
 export FLEETWARD_LAB_STATE=${XDG_STATE_HOME:-$HOME/.local/state}/fleetward/lab/$FLEETWARD_MOLECULE_LAB
 export PATH=$PWD/.venv/bin:$PATH
 # An interrupted run must not leave its hosts behind either.
