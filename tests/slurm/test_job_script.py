@@ -29,8 +29,8 @@ class Batch:
         self.script = render(JobSpec.model_validate({"name": "x", "command": ["true"], **fields}))
         (folder / "job.sh").write_text(self.script)
 
-    def start(self) -> subprocess.Popen[str]:
-        environment = os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"}
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"} | variables
         return subprocess.Popen(["bash", "job.sh"], cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True)
 
     def ready(self) -> None:
@@ -67,6 +67,19 @@ def test_a_signal_reaches_the_step_and_its_own_exit_code_counts(name: str, tmp_p
     process.send_signal(signal.Signals[f"SIG{name}"])
     printed, _ = process.communicate(timeout=10)
     assert printed == f"got {name}\n"
+    assert process.returncode == 7
+
+
+def test_a_signal_between_the_steps_start_and_the_next_line_is_not_lost(tmp_path: Path) -> None:
+    batch = Batch(tmp_path, "trap 'echo got USR1; exit 7' USR1\ntouch ready\nfor n in {1..100}; do sleep 0.05; done")
+    # bash reads this file first, and signals itself at just that line
+    (tmp_path / "first.sh").write_text(
+        "trap 'if [[ $BASH_COMMAND == fleetward_step=*! ]]; then trap - DEBUG;"
+        " until [ -e ready ]; do sleep 0.02; done; kill -USR1 $$; fi' DEBUG\n"
+    )
+    process = batch.start(BASH_ENV="first.sh")
+    printed, _ = process.communicate(timeout=10)
+    assert printed == "got USR1\n"
     assert process.returncode == 7
 
 

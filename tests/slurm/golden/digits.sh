@@ -15,10 +15,15 @@ set -euo pipefail  # sbatch reads no option beyond the first command
 
 # srun runs in the background, so that a signal to this shell is handled at once and handed on to the job's step.
 fleetward_step=
+fleetward_early=
 fleetward_signalled=0
 fleetward_hand_on() {
   fleetward_signalled=1
-  [ -z "$fleetward_step" ] || kill -s "$1" "$fleetward_step" 2>/dev/null || true
+  if [ -z "$fleetward_step" ]; then
+    fleetward_early=$1
+  else
+    kill -s "$1" "$fleetward_step" 2>/dev/null || true
+  fi
 }
 trap 'fleetward_hand_on TERM' TERM
 trap 'fleetward_hand_on USR1' USR1
@@ -26,6 +31,7 @@ trap 'fleetward_hand_on USR2' USR2
 
 srun --cpus-per-task=1 --kill-on-bad-exit=1 ./venv/bin/python train.py --checkpoints checkpoints &
 fleetward_step=$!
+[ -z "$fleetward_early" ] || kill -s "$fleetward_early" "$fleetward_step" 2>/dev/null || true  # it came before the step
 while :; do
   fleetward_signalled=0
   fleetward_status=0
