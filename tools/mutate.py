@@ -187,8 +187,8 @@ def spread(all_of_them: list[Mutant], most: int) -> list[Mutant]:
     return [all_of_them[number * len(all_of_them) // most] for number in range(most)]
 
 
-def tests_pass(checkout: Path, tests: tuple[str, ...], seconds: float) -> bool:
-    """Tell whether the tests pass in a copy of the checkout; those that do not end in time do not."""
+def failure(checkout: Path, tests: tuple[str, ...], seconds: float) -> str:
+    """Run the tests in a copy of the checkout and return what they say where they fail; '' where they pass."""
     command = [
         *(sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
         *("-m", "not lab and not slurm", *tests),
@@ -199,12 +199,13 @@ def tests_pass(checkout: Path, tests: tuple[str, ...], seconds: float) -> bool:
             cwd=checkout,
             env={"PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(checkout)},
             capture_output=True,
+            text=True,
             timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        return f"they did not end within {seconds:.0f} s"
+    return done.stdout[-4000:] + done.stderr[-1000:] if done.returncode else ""
 
 
 def judge(checkout: Path, module: str, tests: tuple[str, ...], most: int) -> Verdict:
@@ -212,17 +213,19 @@ def judge(checkout: Path, module: str, tests: tuple[str, ...], most: int) -> Ver
     file = checkout / module
     source = file.read_text()
     began = time.monotonic()
-    if not tests_pass(checkout, tests, 300):
-        raise SystemExit(f"{' '.join(tests)} fail on {module} as it is: nothing can be learned from its mutants")
+    if said := failure(checkout, tests, 300):
+        raise SystemExit(
+            f"{said}\n{' '.join(tests)} fail on {module} as it is: nothing can be learned from its mutants"
+        )
     seconds = 20 + 3 * (time.monotonic() - began)
     file.write_text("raise ImportError('this copy is the one under test')\n")
-    if tests_pass(checkout, tests, seconds):
+    if not failure(checkout, tests, seconds):
         raise SystemExit(f"{' '.join(tests)} do not import {module} of the copy: they would pass on any mutant")
     chosen = spread(list(mutants(source)), most)
     survivors = []
     for mutant in chosen:
         file.write_text(mutant.source)
-        if tests_pass(checkout, tests, seconds):
+        if not failure(checkout, tests, seconds):
             survivors.append(mutant)
     file.write_text(source)
     return Verdict(module, len(chosen), tuple(survivors))
