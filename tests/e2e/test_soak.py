@@ -103,16 +103,16 @@ def one_round(lab: Lab, raised: dict[tuple[str, int], int]) -> int:
             busy = lab.told("head", "squeue", "--noheader", "--states=R", "--format=%N").split()
         used = set(lab.told("head", "scontrol", "show", "hostnames", *busy).split()) if busy else set()
         for node in (name for name in NODES if name not in used):
-            fault(lab, "xid", node, "--gpu", "5", "--code", str(OFF_THE_BUS))
+            fault(lab, node, "xid", "--gpu", "5", "--code", str(OFF_THE_BUS))
             raised[node, OFF_THE_BUS] = raised.get((node, OFF_THE_BUS), 0) + 1
         for node in NODES:
-            fault(lab, "xid", node, "--gpu", "2", "--code", str(HARMLESS_XID))
+            fault(lab, node, "xid", "--gpu", "2", "--code", str(HARMLESS_XID))
             raised[node, HARMLESS_XID] = raised.get((node, HARMLESS_XID), 0) + 1
         printed, said = training.communicate(timeout=300)
     assert training.returncode == 0, said
     for node in NODES:
         if node not in used:
-            fault(lab, "clear", node)
+            fault(lab, node, "clear")
         scrape(lab, node)
     return int(json.loads(printed)["job_id"])
 

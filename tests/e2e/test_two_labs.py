@@ -28,12 +28,12 @@ def test_two_labs_live_side_by_side_and_the_end_of_one_is_not_felt_by_the_other(
             assert one.on("gpu001", "sh", "-c", f"echo {credential} | unmunge").returncode == 0
             assert two.on("gpu001", "sh", "-c", f"echo {credential} | unmunge").returncode != 0
 
-            assert one.fleetward("lab", "fault", "xid", "gpu001", "--gpu", "3", "--code", "79").returncode == 0
+            assert one.fleetward("lab", "fault", "gpu001", "xid", "--gpu", "3", "--code", "79").returncode == 0
             until = time.monotonic() + 30
             while gpus_up(one) != 7:
                 assert time.monotonic() < until, "the lost GPU was never seen"
                 time.sleep(1)
             assert gpus_up(two) == 8
-            assert one.fleetward("lab", "fault", "clear", "gpu001").returncode == 0
+            assert one.fleetward("lab", "fault", "gpu001", "clear").returncode == 0
         assert one.told("head", *JOB, user="researcher").strip() == "gpu001"
         assert one.told("gpu001", "systemctl", "list-units", "--failed", "--no-legend", "--plain") == ""
