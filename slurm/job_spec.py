@@ -5,6 +5,7 @@ Every value that becomes part of an #SBATCH line is held to characters that cann
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,15 +112,37 @@ class JobSpec(BaseModel):
     working_directory: Text | None = None
 
 
+class UnfitJobError(UsageError):
+    """A specification that says something it cannot; `complaints` are field and sentence of each."""
+
+    def __init__(self, complaints: Sequence[tuple[str, str]], where: str = "") -> None:
+        self.complaints = tuple(complaints)
+        super().__init__("\n".join(f"{where}{field or 'the job'}: {why}" for field, why in complaints))
+
+
 def read_job_spec(path: Path) -> JobSpec:
     """Read a specification from a .yaml, .yml or .toml file; UsageError names file, field and what is allowed."""
+    document = read_job_document(path)
+    try:
+        return check_job(document)
+    except UnfitJobError as error:
+        raise UnfitJobError(error.complaints, f"{path}: ") from error
+
+
+def read_job_document(path: Path) -> dict[str, Any]:
+    """Read what a file says, its fields not yet checked; UsageError where it is no mapping of fields."""
     document = _document(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path}: holds no job; write fields such as `name:` and `command:`")
+    return document
+
+
+def check_job(document: Mapping[str, Any]) -> JobSpec:
+    """Return the specification that a mapping of fields makes; UnfitJobError tells of every field that is wrong."""
     try:
         return JobSpec.model_validate(document)
     except ValidationError as error:
-        raise UsageError("\n".join(_complaints(path, error))) from error
+        raise UnfitJobError(_complaints(error)) from error
 
 
 def _document(path: Path) -> object:
@@ -139,9 +162,9 @@ def _document(path: Path) -> object:
         raise UsageError(f"{path}: is not valid TOML: {error}") from error
 
 
-def _complaints(path: Path, error: ValidationError) -> list[str]:
+def _complaints(error: ValidationError) -> list[tuple[str, str]]:
     return [
-        f"{path}: {'.'.join(str(part) for part in problem['loc'] if part != '[key]') or 'the job'}: {_why(problem)}"
+        (".".join(str(part) for part in problem["loc"] if part != "[key]"), _why(problem))
         for problem in error.errors(include_url=False)
     ]
 

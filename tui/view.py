@@ -1,0 +1,76 @@
+"""What all screens share: the lines around them, the keys that lead elsewhere, and how a new picture reaches them."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+
+from fleetward.tui.picture import Picture
+from fleetward.tui.widgets.chrome import Banner, Header, KeyLine, Notice, Tabs
+
+if TYPE_CHECKING:
+    from fleetward.tui.app import FleetApp
+
+Keys = tuple[tuple[str, str], ...]
+"""Keys with a word each, the most needed first."""
+
+
+class View(Screen[None]):
+    """A screen with header, tabs, banner, notice and keys around its body."""
+
+    TAB: ClassVar[str] = ""
+    KEYS: ClassVar[Keys] = ()
+    MORE_KEYS: ClassVar[Keys] = ()
+    """Told by `?` only."""
+    BINDINGS: ClassVar[list[BindingType]] = [("r", "app.hurry", "refresh")]
+
+    @property
+    def desk(self) -> "FleetApp":
+        """Return the app, as what it is."""
+        return cast("FleetApp", self.app)
+
+    def body(self) -> Iterable[Widget]:
+        """Return what stands between tabs and keys."""
+        raise NotImplementedError
+
+    def show(self, picture: Picture) -> None:
+        """Show a new picture; called again whenever the screen comes to the front."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        """Put the lines around the body."""
+        yield Header()
+        yield Tabs()
+        yield Banner()
+        yield from self.body()
+        yield Notice()
+        yield KeyLine(self.KEYS)
+
+    def on_mount(self) -> None:
+        """Show what is known already."""
+        self.renew()
+
+    def on_screen_resume(self) -> None:
+        """Show what came while another screen stood in front."""
+        if self.is_mounted:
+            self.renew()
+
+    def renew(self) -> None:
+        """Show the app's picture, and what stands around it."""
+        picture = self.desk.picture
+        self.query_one(Tabs).open(self.TAB, len(picture.incidents))
+        self.query_one(Banner).show(picture.problems)
+        self.tell(*self.desk.notice)
+        self.tick()
+        self.show(picture)
+
+    def tick(self) -> None:
+        """Show how old everything is by now."""
+        self.query_one(Header).picture(self.desk.picture, self.desk.now(), self.desk.read_only)
+
+    def tell(self, text: str, style: str) -> None:
+        """Show what became of the last thing that was done."""
+        self.query_one(Notice).tell(text, style)

@@ -1,0 +1,147 @@
+"""What stands around every screen: header, tabs, the sentence about trouble, the last answer, and the keys."""
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from fleetward.tui.picture import Picture
+from fleetward.tui.text import Line, Span, ago, cut, plain, wrapped
+
+STALE = 15.0
+"""Seconds after which an age is drawn in amber."""
+TABS = (
+    ("fleet", "1 Fleet"),
+    ("jobs", "2 Jobs"),
+    ("nodes", "3 Nodes"),
+    ("submit", "4 Submit"),
+    ("incidents", "5 Incidents"),
+)
+
+
+class OneLine(Widget):
+    """One line of spans, cut to the width."""
+
+    DEFAULT_CSS = "OneLine { height: 1; }"
+
+    def __init__(self, spans: Line = (), *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._spans = spans
+
+    def show(self, spans: Line) -> None:
+        """Show these spans from now on."""
+        if spans != self._spans:
+            self._spans = spans
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the line."""
+        base = self.rich_style
+        segments = [Segment(text, base + Style.parse(style) if style else base) for text, style in self._spans]
+        return Strip(segments if y == 0 else []).adjust_cell_length(self.size.width, base)
+
+
+class Header(OneLine):
+    """The fleet's name, how old each source's data is, and how much Fleetward holds."""
+
+    def picture(self, picture: Picture, now: float, read_only: bool) -> None:
+        """Show what a picture says, as of `now` (the clock that the picture was taken by)."""
+        spans: list[Span] = [(" Fleetward ", "bold reverse"), (" ", "")]
+        if picture.fleet is not None:
+            spans.append((plain(picture.fleet.cluster) + " ", "bold"))
+            for source, age in sorted(picture.ages(now).items()):
+                spans.append((f" {plain(source)} {ago(age)}", "yellow" if age > STALE else "dim"))
+        else:
+            spans.append(("asking Slurm ...", "dim"))
+        if picture.status is not None:
+            held = f"  held {picture.status.drained}/{picture.status.drained_allowed}"
+            spans.append((held, "yellow" if picture.status.drained >= picture.status.drained_allowed else "dim"))
+        if picture.fleet is not None and not picture.has_daemon:
+            spans.append(("  no daemon", "yellow"))
+        if read_only:
+            spans.append(("  read-only", "bold yellow"))
+        self.show(tuple(spans))
+
+
+class Tabs(OneLine):
+    """The names of the screens, with the key of each."""
+
+    def open(self, chosen: str, incidents: int) -> None:
+        """Show which one is open, and how many incidents are."""
+        spans: list[Span] = [(" ", "")]
+        for name, title in TABS:
+            text = f" {title} ({incidents}) " if name == "incidents" and incidents else f" {title} "
+            style = "reverse bold" if name == chosen else "bold red" if name == "incidents" and incidents else ""
+            spans += [(text, style), (" ", "")]
+        self.show(tuple(spans))
+
+
+class Banner(Widget):
+    """What is out of reach, in up to three lines of red; not there while all is well."""
+
+    DEFAULT_CSS = "Banner { height: auto; max-height: 3; display: none; background: darkred; color: white; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._problems: tuple[str, ...] = ()
+
+    def show(self, problems: Sequence[str]) -> None:
+        """Show these sentences from now on."""
+        if tuple(problems) != self._problems:
+            self._problems = tuple(problems)
+            self.display = bool(problems)
+            self.refresh(layout=True)
+
+    def _lines(self, width: int) -> list[str]:
+        lines = [piece for problem in self._problems for piece in wrapped(f"✗ {plain(problem)}", max(1, width - 2))]
+        return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][: max(0, width - 12)]} ..."]
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """Return how many lines the sentences take."""
+        return len(self._lines(width))
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of them."""
+        lines = self._lines(self.size.width)
+        text = f" {lines[y]}" if y < len(lines) else ""
+        return Strip([Segment(cut(text, self.size.width), self.rich_style)], self.size.width)
+
+
+class Notice(OneLine):
+    """What became of the last thing that a person did; not there while there is nothing to tell."""
+
+    DEFAULT_CSS = "Notice { display: none; }"
+
+    def tell(self, text: str, style: str) -> None:
+        """Show a sentence, or none for an empty one."""
+        self.display = bool(text)
+        self.show(((f" {plain(text)}", style),))
+
+
+class KeyLine(OneLine):
+    """The keys that matter here; where there is no room for all, those named last give way to help and quit."""
+
+    ALWAYS = (("?", "help"), ("q", "quit"))
+
+    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
+        super().__init__(id="keys")
+        self._keys = tuple(keys)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the keys that fit."""
+        width = self.size.width
+        self._spans = key_spans(self._keys, self.ALWAYS, width)
+        return super().render_line(y)
+
+
+def key_spans(keys: Sequence[tuple[str, str]], always: Sequence[tuple[str, str]], width: int) -> Line:
+    """Return keys and their words, as many of the first as fit beside those that are always there."""
+    kept = list(keys)
+    while kept and 1 + sum(len(key) + len(word) + 3 for key, word in [*kept, *always]) > width + 2:
+        kept.pop()
+    spans: list[Span] = [(" ", "")]
+    for key, word in [*kept, *always]:
+        spans += [(key, "bold cyan"), (f" {word}  ", "")]
+    return tuple(spans)
