@@ -152,7 +152,21 @@ class Engine:
             seconds=seconds,
         )
 
-    def become(self, container: str, argv: Sequence[str], *, terminal: bool) -> NoReturn:
-        """Replace this process by a program in a container: its terminal and exit code are ours."""
+    def become(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        terminal: bool,
+        user: str = "root",
+        folder: str = "/",
+        environment: Sequence[str] = (),
+    ) -> NoReturn:
+        """Replace this process by a program in a container: its terminal and exit code are ours.
+
+        `environment` names variables of ours that the program gets too, where they are set.
+        """
         ways = ("--interactive", "--tty") if terminal else ("--interactive",)
-        os.execvp(self.facts.engine, [self.facts.engine, "exec", *ways, container, *argv])
+        handed_on = [f"--env={name}={os.environ[name]}" for name in environment if name in os.environ]
+        words = ["exec", *ways, *handed_on, "--user", user, "--workdir", folder, container, *argv]
+        os.execvp(self.facts.engine, [self.facts.engine, *words])

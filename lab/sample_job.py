@@ -9,7 +9,7 @@ from typing import Any
 import fleetward
 from fleetward.lab.engine import Engine
 from fleetward.lab.spec import HEAD, LabSpec, LabState, cache_root
-from fleetward.model.errors import FleetwardError
+from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.operations.command import CommandError
 from fleetward.operations.dataset import fetch_digits
 from fleetward.operations.wheelhouse import download, locked
@@ -22,6 +22,20 @@ SOURCE = Path(fleetward.__file__).parent / "examples/digits"
 
 class SampleJobError(FleetwardError):
     """The sample job did not end as it should have."""
+
+
+def folder_on(state: LabState) -> str:
+    """Return the user's folder on the nodes with the job in it; their home where it is not there yet.
+
+    Raises UsageError where the lab has no such user yet.
+    """
+    home = state.home / USER
+    if not home.is_dir():
+        raise UsageError(
+            f"the lab {state.folder.name!r} has no user {USER} yet: `fleetward lab up --name {state.folder.name}`"
+            " provisions it"
+        )
+    return FOLDER if (home / "digits").is_dir() else f"/home/{USER}"
 
 
 def prepare(engine: Engine, spec: LabSpec, state: LabState) -> None:

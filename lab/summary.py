@@ -68,14 +68,36 @@ def text(found: dict[str, Any]) -> str:
         parts.append("\n  " + job_text(job))
     name = "" if found["lab"]["name"] == "lab" else f" --name {found['lab']['name']}"
     head = found["hosts"][0]["address"]
+    parts.append(f"\n  Took {found['seconds']:.0f} s. Where to look next:")
     parts.append(
-        f"\n  Took {found['seconds']:.0f} s. Where to look next:\n"
-        f"    fleetward lab shell{name}                             a shell on the head: sinfo, squeue, sacct\n"
-        f"    fleetward lab shell{name} head -- fleetward nodes     what is there, with GPUs\n"
-        f"    http://{head}:9090                        Prometheus; try gpu_utilization_ratio\n"
-        f"    fleetward lab down{name}                              leaves nothing behind"
+        _commands(
+            (f"fleetward lab shell{name}", "a shell on the head: sinfo, squeue, sacct"),
+            (f"fleetward lab shell{name} head -- fleetward nodes", "what is there, with GPUs"),
+            (f"http://{head}:9090", "Prometheus; try gpu_utilization_ratio"),
+            (f"fleetward lab down{name}", "leaves nothing behind"),
+        )
     )
+    if found["ready"]:
+        parts.append("\n" + see_it_heal(found["hosts"][1:], name))
     return "\n".join(parts)
+
+
+def see_it_heal(gpu_hosts: list[dict[str, Any]], name: str) -> str:
+    """Write the three commands that show a visitor the whole loop, from a broken GPU to a fleet that is whole."""
+    node = gpu_hosts[min(1, len(gpu_hosts) - 1)]["name"]
+    return "  See it break and heal, in three commands:\n" + _commands(
+        (f"fleetward lab tui{name}", "open the screen; s submits a training job, ? tells the keys"),
+        (
+            f"fleetward lab fault {node} xid --gpu 3 --code 79{name}",
+            "break a GPU from a second terminal; approve its runbook",
+        ),
+        (f"fleetward lab fault {node} clear{name}", "mend it, and watch it heal"),
+    )
+
+
+def _commands(*rows: tuple[str, str]) -> str:
+    width = max(len(command) for command, _ in rows)
+    return "\n".join(f"    {command:<{width}}  {meaning}" for command, meaning in rows)
 
 
 def job_text(job: dict[str, Any]) -> str:

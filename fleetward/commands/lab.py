@@ -7,7 +7,10 @@ import click
 
 from fleetward.commands._lab import json_option, kept_spec, known_host, name_option
 from fleetward.commands.lab_fault import fault
-from fleetward.lab.spec import SUITES
+from fleetward.lab.spec import HEAD, SUITES, LabState
+
+TERMINAL_VARIABLES = ("TERM", "COLORTERM", "NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS")
+"""What a terminal says of itself, and its person of how it is drawn on."""
 
 
 @click.group()
@@ -98,6 +101,29 @@ def shell(name: str, node: str, command: tuple[str, ...]) -> None:
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     sys.stdout.flush()
     engine.become(container, command or ("/bin/bash", "--login"), terminal=terminal)
+
+
+@lab.command()
+@name_option
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def tui(name: str, options: tuple[str, ...]) -> None:
+    """Open the screen on the lab's head, as the user of its sample job; after -- come options of `fleetward tui`."""
+    from fleetward.lab import lifecycle, sample_job
+
+    spec = kept_spec(name)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(
+            "the screen needs a terminal; `fleetward lab shell head -- fleetward nodes --json` tells programs"
+        )
+    engine = lifecycle.open_engine()
+    engine.become(
+        spec.container(HEAD),
+        ("fleetward", "tui", *options),
+        terminal=True,
+        user=sample_job.USER,
+        folder=sample_job.folder_on(LabState.of(name)),
+        environment=TERMINAL_VARIABLES,
+    )
 
 
 lab.add_command(fault)
