@@ -15,6 +15,7 @@ NOUNS = {
     "resume": "Give nodes back that you drained.",
     "runbook": "Read runbook pages; plan, approve and watch their runs.",
     "submit": "Submit a training job from its specification.",
+    "tui": "Open the screen.",
 }
 """Every command with its one line of help; the file of the same name in `commands/` defines it."""
 
