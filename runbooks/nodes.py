@@ -7,12 +7,14 @@ what the person wrote stays. A drain whose reason is not ours is never cleared a
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from fleetward.model.claims import Claim, ClaimClass, OwnedReason, owned_reason
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.model.guardrails import Guardrail
+from fleetward.runbooks.clock import Clock
 from fleetward.slurm.client import Node, SlurmClient, SlurmRefusedError
 
 _PERSON = "p-"
@@ -121,10 +123,13 @@ def is_out(node: Node) -> bool:
 class NodeKeeper:
     """Holds and releases nodes; one call at a time, from any thread."""
 
-    def __init__(self, slurm: SlurmClient, claims: ClaimStore, guardrail: Guardrail) -> None:
+    def __init__(self, slurm: SlurmClient, claims: ClaimStore, guardrail: Guardrail, clock: Clock) -> None:
         self._slurm = slurm
         self._claims = claims
         self._guardrail = guardrail
+        self._clock = clock
+        # Whose claim was the last on a node, and when it was released: a drain of that owner from before is an old one.
+        self._given_back: dict[str, tuple[str, datetime]] = {}
         # The breaker counts before it acts: two runs must not both take what is the last place.
         self._lock = threading.Lock()
 
@@ -181,13 +186,15 @@ class NodeKeeper:
                 return Released(node, ReleaseResult.GONE, left)
             if left:
                 return self._pass_on(found, left)
+            self._given_back[node] = (owner, self._clock.now())
             return self._resume(found)
 
     def reconcile(self, nodes: Iterable[Node]) -> list[Drift]:
         """Bring Slurm and the claims together again where they differ, as after a controller's crash.
 
         `nodes` may be some seconds old: a node that seems to differ is looked at again before anything is done.
-        A drain of ours that nobody claims is only told: it may be all that is left of a record that was lost.
+        A drain of ours that nobody claims is undone only where this keeper gave the node back after it was set;
+        else it is only told, since it may be all that is left of a record that was lost.
         """
         claimed = {claim.node for claim in self._claims.open()}
         suspects = {node.name for node in nodes if _differs(node, node.name in claimed)}
@@ -203,14 +210,13 @@ class NodeKeeper:
             self._slurm.drain(node.name, _reason(claims[0]))
             return Drift(node.name, DriftKind.UNDRAINED, f"drained again for {claims[0].owner}")
         own = _ours(node)
-        if not claims and own and is_drained(node):
-            return Drift(
-                node.name,
-                DriftKind.UNCLAIMED,
-                f"left drained for {own.owner}: look at the node, then resume it with"
-                f" `scontrol update nodename={node.name} state=resume`",
-            )
-        return None
+        if claims or own is None or not is_drained(node):
+            return None
+        owner, at = self._given_back.get(node.name, ("", None))
+        if own.owner == owner and at and node.reason_at and node.reason_at <= at:
+            return Drift(node.name, DriftKind.UNCLAIMED, str(self._resume(node).result))
+        advice = f"look at the node, then say `fleetward resume {node.name}`"
+        return Drift(node.name, DriftKind.UNCLAIMED, f"left drained for {own.owner}; {advice}")
 
     def _pass_on(self, node: Node, left: tuple[Claim, ...]) -> Released:
         """Leave the node out of service, under the name of one who still claims it."""

@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from fleetward.model.errors import UsageError
 from fleetward.runbooks.actions.base import Call
+from fleetward.runbooks.clock import Clock
 
 Check = Callable[[object], str]
 
@@ -19,13 +20,6 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,5})(?P<unit>[smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-
-
-class Clock(Protocol):
-    """Tells the time."""
-
-    def now(self) -> datetime:
-        """Return the time, aware, in UTC."""
 
 
 @dataclass(frozen=True, slots=True)

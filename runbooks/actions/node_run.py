@@ -25,7 +25,6 @@ from fleetward.runbooks.actions.base import (
     Waiting,
 )
 from fleetward.runbooks.actions.declared import (
-    Clock,
     Declared,
     Kind,
     duration,
@@ -35,6 +34,7 @@ from fleetward.runbooks.actions.declared import (
     since,
     truth,
 )
+from fleetward.runbooks.clock import Clock
 
 PATIENCE = timedelta(minutes=5)
 """How long a node may be out of reach before a person is asked."""

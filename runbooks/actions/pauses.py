@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from fleetward.runbooks.actions.base import Call, Done, NotBegun, Observation, Report, Result, Waiting
-from fleetward.runbooks.actions.declared import Clock, Declared, Kind, duration, seconds_of, since, text
+from fleetward.runbooks.actions.declared import Declared, Kind, duration, seconds_of, since, text
+from fleetward.runbooks.clock import Clock
 
 
 class Approve(Declared):

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from fleetward.model.errors import OutOfReachError
 from fleetward.runbooks.actions.base import Call, Done, Failed, NotBegun, Observation, Report, Result, Waiting
-from fleetward.runbooks.actions.declared import Clock, Declared, Kind, duration, seconds_of, since, text
+from fleetward.runbooks.actions.declared import Declared, Kind, duration, seconds_of, since, text
+from fleetward.runbooks.clock import Clock
 from fleetward.runbooks.prometheus import Prometheus, Sample
 
 PAUSE = 2.0

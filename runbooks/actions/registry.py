@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from fleetward.runbooks.actions.base import Action
-from fleetward.runbooks.actions.declared import Clock, Declared, Kind
+from fleetward.runbooks.actions.declared import Declared, Kind
 from fleetward.runbooks.actions.node_run import NodeRun, NodeRunner
 from fleetward.runbooks.actions.pauses import Approve, Wait
 from fleetward.runbooks.actions.prometheus_expect import Expect
 from fleetward.runbooks.actions.slurm_nodes import Drain, Resume
 from fleetward.runbooks.actions.slurm_requeue import Requeue
+from fleetward.runbooks.clock import Clock
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import Prometheus
 from fleetward.slurm.client import SlurmClient

@@ -11,7 +11,8 @@ from enum import Enum
 
 from fleetward.model.errors import UsageError
 from fleetward.runbooks.actions.base import Call, Done, NotBegun, Observation, Report, Result, Waiting
-from fleetward.runbooks.actions.declared import Clock, Declared, Kind, duration, node_name, node_of, seconds_of, since
+from fleetward.runbooks.actions.declared import Declared, Kind, duration, node_name, node_of, seconds_of, since
+from fleetward.runbooks.clock import Clock
 from fleetward.slurm.client import Job, NoSuchJobError, SlurmClient, SlurmRefusedError
 
 PATIENCE = timedelta(minutes=3)
