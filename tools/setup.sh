@@ -27,8 +27,9 @@ as_root() {
 missing_packages() {
     python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || echo python3-venv
     command -v ssh >/dev/null || echo openssh-client
-    if [ "$lock" = dev ]; then # the tests build the stand-in for NVML and look into it
+    if [ "$lock" = dev ]; then # the tests build the stand-in for NVML, look into it, and start a PostgreSQL
         command -v cc >/dev/null && command -v readelf >/dev/null || echo gcc libc6-dev binutils
+        compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
         command -v git >/dev/null || echo git
     fi
     command -v mmdebstrap >/dev/null || echo mmdebstrap
