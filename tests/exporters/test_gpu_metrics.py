@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+import pynvml
 import pytest
 from prometheus_client.core import Metric
 
@@ -75,6 +76,13 @@ def test_fatal_xids_are_there_at_zero_before_the_first(recorded: "Recorded") -> 
     assert value(after, "gpu_xid_total", gpu="0", uuid="GPU-0", xid="79") == 0
 
 
+def test_an_xid_is_fatal_where_the_gpu_needs_more_than_its_program_ended() -> None:
+    """NVIDIA's catalogue: what follows is a reset, a reboot, or an inspection. 31, 43, 45, 63 and 94 end a program."""
+    needs_more = {46, 48, 54, 62, 64, 74, 79, 95, 110, 119, 120, 136, 140, 143, 151, 155, 158, 167, 169, 172, 173}
+    assert set(FATAL_XIDS) == needs_more
+    assert len(FATAL_XIDS) == len(needs_more)
+
+
 def test_a_lost_gpu_keeps_its_xid_counters(recorded: "Recorded") -> None:
     snapshot = recorded.snapshot(lost=frozenset({2}), xids={XidEvent(2, "GPU-2", 79): 1})
     assert value(snapshot, "gpu_xid_total", gpu="2", uuid="GPU-2", xid="79") == 1
@@ -87,6 +95,41 @@ def test_reasons_for_lower_clocks_are_told_apart(recorded: "Recorded") -> None:
         if value(recorded.snapshot(), "gpu_clock_event_active", gpu="0", uuid="GPU-0", reason=reason)
     }
     assert active == {"hw_slowdown", "hw_thermal_slowdown"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "constant"),
+    [
+        ("gpu_idle", "GpuIdle"),
+        ("application_clocks", "ApplicationsClocksSetting"),
+        ("sw_power_cap", "SwPowerCap"),
+        ("hw_slowdown", "HwSlowdown"),
+        ("sync_boost", "SyncBoost"),
+        ("sw_thermal_slowdown", "SwThermalSlowdown"),
+        ("hw_thermal_slowdown", "HwThermalSlowdown"),
+        ("hw_power_brake", "HwPowerBrakeSlowdown"),
+    ],
+)
+def test_each_reason_is_the_bit_that_nvml_gives_it(reason: str, constant: str) -> None:
+    assert CLOCK_EVENT_REASONS[reason] == getattr(pynvml, f"nvmlClocksEventReason{constant}")
+
+
+def test_what_a_gpu_and_its_driver_are_stands_in_labels(recorded: "Recorded") -> None:
+    found = samples(recorded.snapshot())
+    gpus = [(dict(labels), number) for (name, labels), number in found.items() if name == "gpu_info"]
+    assert [number for _, number in gpus] == [1, 1, 1]
+    assert gpus[2][0] == {
+        "gpu": "2",
+        "uuid": "GPU-2",
+        "model": "NVIDIA H100 80GB HBM3",
+        "serial": "42",
+        "pci_bus_id": "0000:02:00.0",
+        "minor": "2",
+        "vbios_version": "1",
+        "nvlinks": "18",
+    }
+    driver = {"driver_version": "570.133.20", "nvml_version": "12.570.133.20", "cuda_version": "12.8"}
+    assert value(recorded.snapshot(), "gpu_driver_info", **driver) == 1
 
 
 def test_the_exporter_says_how_old_its_sample_is_and_which_calls_failed(recorded: "Recorded") -> None:

@@ -65,7 +65,7 @@ def test_a_time_that_yaml_takes_for_a_number_is_read_as_written(time: str, tmp_p
         ("gpus_per_node: h100", "gpus_per_node", "TYPE:COUNT"),
         ("memory_per_node: 4096", "memory_per_node", "in quotes"),
         ("memory_per_node: 4GB", "memory_per_node", "as in 4G"),
-        ("time: 600", "time", "in quotes"),
+        ("time: 600", "time", "says no unit"),
         ("time: soon", "time", "HH:MM:SS"),
         ("requeue: maybe", "requeue", "boolean"),
         ("name: two words", "name", "without spaces"),
@@ -90,6 +90,27 @@ def test_a_wrong_value_is_refused_by_file_and_field(line: str, field: str, advic
         read_job_spec(path)
     assert str(caught.value).startswith(f"{path}: {field}: ")
     assert advice in str(caught.value)
+
+
+def test_what_is_left_out_is_the_least_that_a_job_can_be() -> None:
+    spec = JobSpec(name="x", command=("true",))
+    assert (spec.nodes, spec.tasks_per_node, spec.cpus_per_task) == (1, 1, 1)
+    assert (spec.requeue, spec.output, spec.gpus_per_node) == (False, "%x-%j.log", None)
+
+
+@pytest.mark.parametrize(
+    ("field", "largest"), [("nodes", 100_000), ("tasks_per_node", 10_000), ("cpus_per_task", 10_000)]
+)
+def test_a_count_has_a_largest_value(field: str, largest: int) -> None:
+    assert getattr(JobSpec.model_validate({"name": "x", "command": ["true"], field: largest}), field) == largest
+    with pytest.raises(ValueError, match=f"less than or equal to {largest}"):
+        JobSpec.model_validate({"name": "x", "command": ["true"], field: largest + 1})
+
+
+def test_a_log_has_a_longest_path() -> None:
+    assert JobSpec(name="x", command=("true",), output="l" * 255).output == "l" * 255
+    with pytest.raises(ValueError, match="at most 255"):
+        JobSpec(name="x", command=("true",), output="l" * 256)
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
