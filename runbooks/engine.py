@@ -33,7 +33,7 @@ from fleetward.runbooks.actions.base import Action, Asks, Call, CannotTell, Done
 from fleetward.runbooks.journal import RunJournal
 from fleetward.runbooks.library import library
 from fleetward.runbooks.page import Page, digest_of
-from fleetward.runbooks.storable import StepOutput, storable
+from fleetward.runbooks.step_output import StepOutput
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
@@ -159,7 +159,7 @@ class _Advance:
                 return
             if action.changes:
                 self.in_hand = None
-            self.say(call.run, RunState.WAITING, storable(f"step {call.step.name}: {error}"))
+            self.say(call.run, RunState.WAITING, f"step {call.step.name}: {error}")
             self.delay = _longer(self.delay)
             self.pause(self.delay)
         else:
@@ -182,7 +182,7 @@ class _Advance:
 
     def reserve(self, step: Step, before: Mapping[str, object], event: str) -> None:
         self.note(step, event)
-        self.keep(lambda: self.journal.reserve(self.run_id, step.index, storable(before)))
+        self.keep(lambda: self.journal.reserve(self.run_id, step.index, before))
         self.in_hand = step.index
 
     def act(self, call: Call, action: Action) -> None:
@@ -222,10 +222,9 @@ class _Advance:
             self.conclude(call, seen, optional=False)
 
     def wait(self, call: Call, result: Waiting) -> None:
-        why = storable(result.why)
-        if (call.step.state, call.step.why) != (StepState.WAITING, why):
-            self.set_step(call.step, StepState.WAITING, why=why)
-        self.say(call.run, RunState.WAITING, storable(f"step {call.step.name}: {result.why}"))
+        if (call.step.state, call.step.why) != (StepState.WAITING, result.why):
+            self.set_step(call.step, StepState.WAITING, why=result.why)
+        self.say(call.run, RunState.WAITING, f"step {call.step.name}: {result.why}")
         self.pause(result.seconds)
 
     def conclude(self, call: Call, result: Done | Failed | Asks | CannotTell, optional: bool) -> None:
@@ -243,7 +242,7 @@ class _Advance:
         elif isinstance(result, Asks):
             self.note(step, f"asks: {result.why}")
             self.set_step(step, StepState.PENDING, why=result.why)
-            self.say(call.run, RunState.STOPPED, storable(f"step {step.name}: {result.why}"))
+            self.say(call.run, RunState.STOPPED, f"step {step.name}: {result.why}")
         else:
             self.note(step, f"may or may not have been done: {result.why}")
             self.set_step(step, StepState.UNKNOWN, why=result.why)
@@ -264,8 +263,7 @@ class _Advance:
     def set_step(
         self, step: Step, state: StepState, outcome: Mapping[str, object] | None = None, why: str = ""
     ) -> None:
-        kept = None if outcome is None else storable(outcome)
-        self.keep(lambda: self.journal.set_step_state(self.run_id, step.index, state, outcome=kept, why=storable(why)))
+        self.keep(lambda: self.journal.set_step_state(self.run_id, step.index, state, outcome=outcome, why=why))
 
     def say(self, run: Run, state: RunState, why: str = "") -> None:
         """Record where the run stands, unless that is what the record says."""
@@ -274,8 +272,8 @@ class _Advance:
 
     def note(self, step: Step, event: str, outcome: Mapping[str, object] | None = None) -> None:
         """Tell the incident's timeline of a step."""
-        data = storable({"run": self.run_id, "step": step.index, **({"outcome": outcome} if outcome else {})})
-        text = storable(f"r{self.run_id}: step {step.name} ({step.action}) {event}")
+        data = {"run": self.run_id, "step": step.index, **({"outcome": outcome} if outcome else {})}
+        text = f"r{self.run_id}: step {step.name} ({step.action}) {event}"
         self.keep(lambda: self.journal.note(self.run_id, "step", _WHO, text, data))
 
     def keep(self, write: Callable[[], Answer]) -> Answer:

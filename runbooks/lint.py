@@ -10,11 +10,7 @@ import yaml
 from fleetward.runbooks.page import SECTIONS, STEP_OPTIONS, Finding, Page, PageStep
 from fleetward.runbooks.template import misused, placeholders
 
-DURATION = re.compile(r"[1-9][0-9]{0,5}(?:s|m|h|d)")
-"""A length of time on a page, such as `30s`, `10m`, `24h`."""
-
 _BRACED = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-_DURATIONS = ("for", "within", "failed_within")
 
 
 class Kind(Protocol):
@@ -108,7 +104,7 @@ def _step(step: PageStep, actions: Mapping[str, Kind]) -> Iterator[tuple[int, st
         yield step.lines.get(step.action, step.line), said
     else:
         own = {key: value for key, value in step.arguments.items() if key not in STEP_OPTIONS}
-        yield from ((step.line, sentence) for sentence in kind.lint(own))
+        yield from ((_line(step, sentence.split()[0]), sentence) for sentence in kind.lint(own))
         if step.optional and kind.changes:
             yield _line(step, "optional"), f"{step.action} changes something and cannot be optional"
     if "optional" in step.options and not isinstance(step.options["optional"], bool):
@@ -116,9 +112,6 @@ def _step(step: PageStep, actions: Mapping[str, Kind]) -> Iterator[tuple[int, st
     undo = step.options.get("undo")
     if "undo" in step.options and (not isinstance(undo, str) or undo not in actions):
         yield _line(step, "undo"), f"undo: {undo!r} is no action; there are {', '.join(sorted(actions))}"
-    for key in _DURATIONS:
-        if key in step.options and not DURATION.fullmatch(str(step.options[key])):
-            yield _line(step, key), f"{key}: {step.options[key]!r} is no length of time; write 30s, 10m or 24h"
     yield from ((_line(step, key), sentence) for key, sentence in misused(step.arguments, step.action))
 
 
