@@ -8,6 +8,9 @@ DATABASE_GROUP = "slurm_database"
 SLURM_NODE_GROUP = "slurm_node"
 GPU_EXPORTER_GROUP = "gpu_exporter"
 NODE_EXPORTER_GROUP = "node_exporter"
+SLURM_EXPORTER_GROUP = "slurm_exporter"
+ALERTMANAGER_GROUP = "alertmanager"
+SERVER_GROUP = "fleetward_server"
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,44 @@
-"""The files that follow from the inventory: Slurm's, /etc/hosts, Prometheus' targets, and what each node is.
+"""The files that follow from the inventory: Slurm's, /etc/hosts, Prometheus' targets, what each node is.
 
 Everything here is a pure function of a `Fleet`: no live host is asked. The text is deterministic, with LF line ends.
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from fleetward.model.fleet import GPU_EXPORTER_GROUP, NODE_EXPORTER_GROUP, Fleet, Node
+from fleetward.model.fleet import (
+    ALERTMANAGER_GROUP,
+    GPU_EXPORTER_GROUP,
+    NODE_EXPORTER_GROUP,
+    SERVER_GROUP,
+    SLURM_EXPORTER_GROUP,
+    Fleet,
+    Node,
+)
 from fleetward.model.host_ranges import natural_key
 from fleetward.slurm.configuration_accounting import accounting
 from fleetward.slurm.configuration_files import cgroup_conf, gres_conf, slurm_conf, topology_conf
 
-GPU_EXPORTER_PORT = 9400
-NODE_EXPORTER_PORT = 9100
+
+@dataclass(frozen=True)
+class ScrapeJob:
+    """What Prometheus asks for metrics, by its `job`."""
+
+    group: str
+    port: int
+    names_nodes: bool = False
+    """Whether its own series have the label `node`: then its target has none of those that say where it stands."""
+
+
+SCRAPE_JOBS = {
+    "gpu": ScrapeJob(GPU_EXPORTER_GROUP, 9400),
+    "node": ScrapeJob(NODE_EXPORTER_GROUP, 9100),
+    "slurm": ScrapeJob(SLURM_EXPORTER_GROUP, 9401, names_nodes=True),
+    "alertmanager": ScrapeJob(ALERTMANAGER_GROUP, 9093),
+    "fleetward": ScrapeJob(SERVER_GROUP, 9720, names_nodes=True),
+}
 
 
 def render(fleet: Fleet) -> dict[str, str]:
@@ -28,9 +53,9 @@ def render(fleet: Fleet) -> dict[str, str]:
         "hosts": hosts(fleet),
         "accounting.json": _json(accounting(fleet)),
         "inventory.json": _json(inventory(fleet)),
-        "targets/gpu.json": _json(_targets(fleet, GPU_EXPORTER_GROUP, GPU_EXPORTER_PORT)),
-        "targets/node.json": _json(_targets(fleet, NODE_EXPORTER_GROUP, NODE_EXPORTER_PORT)),
+        "rules/fleet.json": _json(rules(fleet)),
     }
+    files |= {f"targets/{name}.json": _json(_targets(fleet, job)) for name, job in SCRAPE_JOBS.items()}
     topology = topology_conf(fleet)
     if topology:
         files["topology.conf"] = topology
@@ -70,7 +95,7 @@ def inventory(fleet: Fleet) -> dict[str, Any]:
                 for node in fleet.nodes.values()
             },
             "children": {
-                group: {"hosts": dict.fromkeys(members, {})}
+                group: {"hosts": {name: {} for name in members}}
                 for group, members in fleet.groups.items()
                 if group not in {"all", "ungrouped"} and members
             },
@@ -78,13 +103,42 @@ def inventory(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def _targets(fleet: Fleet, group: str, port: int) -> list[dict[str, Any]]:
+def rules(fleet: Fleet) -> dict[str, Any]:
+    """Return rules that tell Prometheus what is declared, for alerts to compare with.
+
+    `fleet_profile_gpus`: GPUs of each hardware profile in use; `fleet_targets`: targets of each job of Prometheus.
+    """
+    return {"groups": [{"name": "fleet", "rules": [*_profile_rules(fleet), *_target_rules(fleet)]}]}
+
+
+def _profile_rules(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    profiles = {node.profile.name: node.profile for node in fleet.nodes.values() if node.profile}
+    for name, profile in sorted(profiles.items()):
+        if profile.gpu:
+            yield _constant("fleet_profile_gpus", profile.gpu.count, cluster=fleet.cluster, hardware_profile=name)
+
+
+def _target_rules(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    for name, job in SCRAPE_JOBS.items():
+        if members := fleet.members(job.group):
+            yield _constant("fleet_targets", len(members), cluster=fleet.cluster, job=name)
+
+
+def _constant(record: str, value: int, **labels: str) -> dict[str, Any]:
+    return {"record": record, "expr": f"vector({value})", "labels": labels}
+
+
+def _targets(fleet: Fleet, job: ScrapeJob) -> list[dict[str, Any]]:
     """Return file_sd entries: one target each, with the labels that its series get."""
-    members = sorted(fleet.members(group), key=lambda node: natural_key(node.name))
-    return [{"targets": [f"{_bracketed(node.address)}:{port}"], "labels": _labels(fleet, node)} for node in members]
+    members = sorted(fleet.members(job.group), key=lambda node: natural_key(node.name))
+    return [
+        {"targets": [f"{_bracketed(node.address)}:{job.port}"], "labels": _labels(fleet, node, job)} for node in members
+    ]
 
 
-def _labels(fleet: Fleet, node: Node) -> dict[str, str]:
+def _labels(fleet: Fleet, node: Node, job: ScrapeJob) -> dict[str, str]:
+    if job.names_nodes:
+        return {"cluster": fleet.cluster}
     labels = {
         "cluster": fleet.cluster,
         "node": node.name,

@@ -25,7 +25,7 @@ options:
   _terms:
     description:
       - Names of files, such as V(slurm.conf), V(gres.conf), V(cgroup.conf), V(topology.conf), V(hosts),
-        V(accounting.json), V(targets/gpu.json), V(targets/node.json), or V(node.json) together with O(host).
+        V(accounting.json), V(targets/gpu.json), V(rules/fleet.json), or V(node.json) together with O(host).
       - V(topology.conf) is empty where the fleet declares no switches.
       - V(problems), alone, returns what is wrong with the inventory, one sentence each; use query for it.
     required: true
