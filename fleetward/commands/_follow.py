@@ -9,7 +9,7 @@ from fleetward.commands._daemon import clock
 from fleetward.commands._run_words import asks, output_lines
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.incidents import IncidentState, TimelineEntry
-from fleetward.model.runs import Run, RunState
+from fleetward.model.runs import Run, RunState, StepState
 from fleetward.printable import printable
 from fleetward.server.client import DaemonOutOfReachError
 
@@ -17,6 +17,9 @@ SECONDS = 0.5
 """Between two looks."""
 PATIENCE = 60.0
 """How many seconds a daemon may be away, as it is while it restarts."""
+
+KNOWN_AGAIN = 200
+"""Characters by which the place is found again in an output whose beginning was cut off."""
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -69,25 +72,34 @@ class _SeenRun:
 
     run: tuple[RunState, str] | None = None
     steps: dict[int, tuple[str, str]] = field(default_factory=dict)
-    output: dict[int, int] = field(default_factory=dict)
+    output: dict[int, str] = field(default_factory=dict)
 
     def news(self, run: Run) -> Iterator[str]:
         """Yield a line for each step, output and state that is new."""
         for step in run.steps:
             shown = (str(step.state), step.why)
-            if self.steps.get(step.index, ("pending", "")) != shown:
+            if self.steps.get(step.index, (str(StepState.PENDING), "")) != shown:
                 why = f": {printable(step.why)}" if step.why else ""
                 yield f"r{run.id} step {step.index} {printable(step.name)}: {step.state}{why}"
             self.steps[step.index] = shown
             # whole lines only while it runs: the rest comes with the next look
-            end = len(step.output) if step.ended_at else step.output.rfind("\n") + 1
-            if text := step.output[self.output.get(step.index, 0) : end]:
+            output = step.output if step.ended_at else step.output[: step.output.rfind("\n") + 1]
+            if text := _added(self.output.get(step.index, ""), output):
                 yield from output_lines(text)
-                self.output[step.index] = end
+            self.output[step.index] = output
         if self.run != (run.state, run.why):
             why = f": {printable(run.why)}" if run.why else ""
             yield f"r{run.id} {run.state}{why}"
         self.run = (run.state, run.why)
+
+
+def _added(before: str, now: str) -> str:
+    """Return what was added to an output, of which the daemon keeps only the end."""
+    if now.startswith(before):
+        return now[len(before) :]
+    end = before[-KNOWN_AGAIN:]
+    at = now.rfind(end)
+    return now if at < 0 else now[at + len(end) :]
 
 
 def _looks(look: Callable[[], T], note: Say) -> Iterator[T]:

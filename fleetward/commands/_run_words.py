@@ -84,7 +84,11 @@ def asks(run: Run) -> str:
     if run.state is RunState.PROPOSED:
         return f"r{run.id} waits for an approval: `fleetward runbook approve r{run.id}`"
     if run.state is RunState.PLANNED:
-        return f"r{run.id} is only written down, its page's mode is observe: `fleetward runbook approve r{run.id}`"
+        about = f" --incident i{run.incident}" if run.incident is not None else ""
+        return (
+            f"r{run.id} is only written down, for the page's mode is observe;"
+            f" `fleetward runbook run {printable(run.runbook)}{about}` plans one that you can approve"
+        )
     if run.state is RunState.WAITING and (step := waiting_approval(run)) is not None:
         question = printable(str(step.arguments.get("", "")))
         return f"r{run.id} asks at its step {step.name}: {question} `fleetward runbook approve r{run.id}`"
@@ -109,8 +113,9 @@ def waiting_approval(run: Run) -> Step | None:
 
 
 def undecided(run: Run) -> Step | None:
-    """Return the step that a stopped run is about: the first that is neither done nor skipped."""
-    return next((step for step in run.steps if step.state not in {StepState.DONE, StepState.SKIPPED}), None)
+    """Return the step that a run is at: the first that has not ended."""
+    ended = {StepState.DONE, StepState.FAILED, StepState.SKIPPED}
+    return next((step for step in run.steps if step.state not in ended), None)
 
 
 def check_ending(run: Run) -> None:

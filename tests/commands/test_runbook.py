@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from played_daemon import DIGEST, PlayedDaemon, run
 
+from fleetward.commands._follow import _added
 from fleetward.model.runs import RunState, Step, StepState
 
 Asking = Callable[..., subprocess.CompletedProcess[str]]
@@ -192,6 +193,20 @@ def test_a_question_just_answered_is_not_asked_again(asking: Asking, daemon: Pla
     asks = asking("runbook", "status", "7", "--follow")
     assert asks.returncode == 5
     assert "Was it repaired? `fleetward runbook approve r7`" in asks.stderr
+
+
+def test_an_output_whose_beginning_was_cut_off_goes_on_where_it_was() -> None:
+    lines = [f"line {number}\n" for number in range(100)]
+    assert _added("".join(lines[:90]), "".join(lines[20:])) == "".join(lines[90:])
+    assert _added("".join(lines[:50]), "".join(lines)) == "".join(lines[50:])
+    assert _added("old\n", "nothing of it\n") == "nothing of it\n"
+
+
+def test_a_run_that_is_only_written_down_says_how_to_get_one(asking: Asking, daemon: PlayedDaemon) -> None:
+    daemon.looks_at_run = [run(RunState.PLANNED)]
+    done = asking("runbook", "status", "r7", "--follow")
+    assert done.returncode == 5
+    assert "`fleetward runbook run gpu-off-bus --incident i12`" in done.stderr
 
 
 def test_a_stopped_run_is_told_about_the_step_at_which_it_stopped(asking: Asking, daemon: PlayedDaemon) -> None:
