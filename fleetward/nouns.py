@@ -14,6 +14,7 @@ NOUNS = {
     "provision": "Bring hosts to what the inventory declares.",
     "resume": "Give nodes back that you drained.",
     "runbook": "Read runbook pages; plan, approve and watch their runs.",
+    "serve": "Run the daemon: alerts in, runbooks executed.",
     "submit": "Submit a training job from its specification.",
     "tui": "Open the screen.",
 }

@@ -130,8 +130,7 @@ class DaemonClient:
 
     def set_mode(self, page: str, mode: Mode) -> Modes:
         """Set how far the daemon goes by itself with one page, or with `all`; returns the modes as they are then."""
-        self._send("POST", "/v1/modes", body={"runbook": page, "mode": str(mode)})
-        return self.modes()
+        return self._post(dict[str, Mode], "/v1/modes", {"runbook": page, "mode": str(mode)})
 
     def drain(self, node: str, why: str, kind: ClaimClass) -> NodeAnswer:
         """Claim a node for the user of this process, and drain it."""

@@ -1,0 +1,238 @@
+"""The daemon from start to stop: what is made in which order, and what ends in which.
+
+It starts by holding the database alone, then goes on with every run that is under way by the record, then listens. It
+stops by no longer listening, then lets each run write down the step at hand. It may be killed at any line.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from fleetward.model.errors import ExitCode, FleetwardError, UsageError
+from fleetward.model.guardrails import Guardrail
+from fleetward.model.settings import Settings
+from fleetward.operations.node_runner import AnsibleNodeRunner
+from fleetward.runbooks.actions.node_run import NodeRunner, NodeStep
+from fleetward.runbooks.actions.registry import World, all_actions
+from fleetward.runbooks.clock import SystemClock
+from fleetward.runbooks.engine import Engine
+from fleetward.runbooks.nodes import NodeKeeper
+from fleetward.runbooks.prometheus import HttpPrometheus
+from fleetward.server.app import local_app, public_app
+from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
+from fleetward.server.declared import Declared
+from fleetward.server.executor import Executor
+from fleetward.server.intake import Intake
+from fleetward.server.listen import serve, tcp_socket, unix_socket
+from fleetward.server.metrics import DaemonCollector, Legs
+from fleetward.server.service import Backing, Service
+from fleetward.server.shelf import Shelf
+from fleetward.server.watch import Interest, PrometheusLooker, SlurmLooker, Source
+from fleetward.slurm.backends import connect
+from fleetward.store.claims import Claims
+from fleetward.store.database import Alone, Database
+from fleetward.store.embedded import EmbeddedPostgres
+from fleetward.store.incidents import Incidents
+from fleetward.store.modes import Modes
+from fleetward.store.runs import Runs
+
+SLURM_SECONDS = 2.0
+PROMETHEUS_SECONDS = 5.0
+STOP_SECONDS = 6.0
+"""How long runs have to write down the step at hand; with the listeners' own grace it stays below 10."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was put together from settings and a database, not yet at work."""
+
+    service: Service
+    intake: Intake
+    autopilot: Autopilot
+    executor: Executor
+    sources: tuple[Source[Any], ...]
+    registry: CollectorRegistry
+
+
+class NoNodes:
+    """Refuses steps on nodes where no inventory says how to reach them."""
+
+    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
+        """Refuse."""
+        raise self._error(node)
+
+    def observe(self, node: str, marker: str) -> NodeStep:
+        """Refuse."""
+        raise self._error(node)
+
+    def _error(self, node: str) -> UsageError:
+        return UsageError(f"{node} cannot be reached: name an inventory with daemon.inventory in the settings")
+
+
+def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    UsageError for settings that cannot be, StoreOutOfReachError where the database does not answer, AnotherDaemonError
+    (exit code 4) where another daemon works on it.
+    """
+    with ExitStack() as stack:
+        address = _address(settings, embedded, stack)
+        database = Database(address)
+        stack.callback(database.close)
+        database.migrate()
+        alone = stack.enter_context(database.hold_alone())
+        made = make(settings, database, alone, stack)
+        local = stack.enter_context(_listening(Path(settings.daemon.socket)))
+        public = stack.enter_context(tcp_socket(settings.daemon.listen))
+        failed = stack.enter_context(_ended_by_a_mistake())
+        stopping = threading.Event()
+        threads = _start(made, stopping)
+
+        def ready() -> None:
+            announce(
+                f"serving {settings.daemon.socket} and http://{settings.daemon.listen}, record in {database.place}"
+            )
+            _tell_systemd("READY=1")
+
+        apps = (local_app(made.service), public_app(made.service, made.intake, settings.webhook_token(), made.registry))
+        try:
+            serve(apps[0], local, apps[1], public, ready)
+        finally:
+            _tell_systemd("STOPPING=1")
+            is_clean = _stop(made, stopping, threads)
+    if failed:
+        raise failed[0]
+    if not is_clean:
+        # A step still waits for a node or for Slurm. It is reserved in the record, which is all that a kill leaves too;
+        # Python would wait for its thread.
+        log.warning("stopped with a step still under way; the next start looks what became of it")
+        logging.shutdown()
+        os._exit(ExitCode.DONE)
+
+
+def make(settings: Settings, database: Database, alone: Alone, stack: ExitStack) -> Made:
+    """Put the parts together; nothing is asked of Slurm, Prometheus or a node yet."""
+    # What acts speaks through Slurm's own programs: many threads at once, each call a process of its own.
+    acting = stack.enter_context(connect("command-line", log.warning))
+    looking = stack.enter_context(connect(os.environ.get("FLEETWARD_SLURM_BACKEND", "auto"), log.warning))
+    prometheus = HttpPrometheus(settings.daemon.prometheus_url)
+    clock = SystemClock()
+    guardrail = Guardrail(settings.guardrails.absolute, settings.guardrails.share)
+    incidents, runs, claims, modes = Incidents(database), Runs(database), Claims(database), Modes(database)
+    shelf = Shelf([Path(folder) for folder in settings.runbooks.folders], modes)
+    keeper = NodeKeeper(acting, claims, guardrail, clock)
+    inventory = Path(settings.daemon.inventory) if settings.daemon.inventory else None
+    declared = Declared(inventory)
+    runner: NodeRunner = AnsibleNodeRunner(inventory) if inventory else NoNodes()
+    interest = Interest()
+    slurm = Source("slurm", SlurmLooker(looking, interest), SLURM_SECONDS)
+    gpus = Source("prometheus", PrometheusLooker(prometheus, interest), PROMETHEUS_SECONDS)
+    registry = CollectorRegistry()
+    legs = Legs(registry)
+    for kind in (ProcessCollector, PlatformCollector, GCCollector):
+        kind(registry=registry)
+    engine = Engine(runs, all_actions(World(acting, keeper, prometheus, runner, clock)), clock, shelf.pages)
+    news = threading.Event()
+    executor = Executor(engine, runs, news.set)
+    hands = Hands(
+        incidents=incidents,
+        runs=runs,
+        claims=claims,
+        shelf=shelf,
+        executor=executor,
+        keeper=keeper,
+        legs=legs,
+        guardrail=guardrail,
+        slurm=slurm,
+        declared=declared.racks,
+    )
+    autopilot = Autopilot(hands, alone.ensure, news)
+    backing = Backing(database, modes, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url)
+    service = Service(hands, backing, autopilot)
+    registry.register(DaemonCollector(service.status, lambda: incidents.list(NOT_CLOSED, MOST_INCIDENTS)))
+    return Made(service, Intake(incidents, shelf, autopilot, legs), autopilot, executor, (slurm, gpus), registry)
+
+
+def _start(made: Made, stopping: threading.Event) -> list[threading.Thread]:
+    """Set all to work; the autopilot's first round takes up the runs that are under way."""
+    work = {source.name: source.run for source in made.sources} | {"autopilot": made.autopilot.run}
+    threads = [threading.Thread(target=run, args=(stopping,), name=name, daemon=True) for name, run in work.items()]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _stop(made: Made, stopping: threading.Event, threads: list[threading.Thread]) -> bool:
+    """Let everything come to rest; return whether it did."""
+    stopping.set()
+    is_clean = made.executor.stop(STOP_SECONDS)
+    for source in made.sources:
+        source.hurry()
+    made.autopilot.hurry()
+    for thread in threads:
+        thread.join(1)
+    return is_clean
+
+
+def _address(settings: Settings, embedded: bool, stack: ExitStack) -> str:
+    """Return the database's address; starts one of our own where that is asked for, or none is named."""
+    address = settings.database()
+    if address and not embedded:
+        return address
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    folder = settings.daemon.embedded_folder or Path(state) / "fleetward/postgresql"
+    return stack.enter_context(EmbeddedPostgres(Path(folder))).address
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    """Listen on the unix socket, and remove it at the end."""
+    with unix_socket(path) as listener:
+        yield listener
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ended_by_a_mistake() -> Iterator[list[BaseException]]:
+    """End the daemon where one of its threads ends with an error: half a daemon would look like a whole one."""
+    failed: list[BaseException] = []
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value if args.exc_value is not None else args.exc_type()
+        log.critical("%s ended: %s", args.thread.name if args.thread else "a thread", error, exc_info=_shown(error))
+        failed.append(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.excepthook = hook
+    try:
+        yield failed
+    finally:
+        threading.excepthook = before
+
+
+def _shown(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """Return what the log shows beside the sentence: nothing where the sentence is meant for a person."""
+    return None if isinstance(error, FleetwardError) else (type(error), error, error.__traceback__)
+
+
+def _tell_systemd(state: str) -> None:
+    """Tell systemd how the daemon stands, where systemd started it (sd_notify)."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect("\0" + place[1:] if place.startswith("@") else place)
+        channel.sendall(state.encode())

@@ -1,0 +1,37 @@
+"""What the daemon takes from its copy of the inventory: which hosts there are, and in which racks they stand."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from fleetward.model.ansible_inventory import read_inventory
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+class Declared:
+    """Hosts and racks as declared, read again when a file changes; empty where there is no inventory."""
+
+    def __init__(self, inventory: Path | None) -> None:
+        self._inventory = inventory
+        self._lock = threading.Lock()
+        self._stamp: _Stamp | None = None
+        self._racks: Mapping[str, str] = {}
+
+    def racks(self) -> Mapping[str, str]:
+        """Return every host with its rack, empty text where it has none."""
+        if self._inventory is None:
+            return {}
+        stamp = _stamp(self._inventory)
+        with self._lock:
+            if stamp != self._stamp:
+                # What is wrong with an inventory is told where it is checked, not here.
+                hosts = read_inventory(self._inventory, lambda *_: None).hosts if stamp else {}
+                self._racks = {name: str(host.variables.get("fleet_rack") or "") for name, host in hosts.items()}
+                self._stamp = stamp
+            return self._racks
+
+
+def _stamp(path: Path) -> _Stamp:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())

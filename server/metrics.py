@@ -1,0 +1,82 @@
+"""The daemon's own metrics: incidents, runs, nodes held, how long each leg of the loop took, and whom it reaches."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fleetward.model.errors import OutOfReachError
+from fleetward.model.fleet_view import DaemonStatus
+from fleetward.model.incidents import Incident, IncidentState
+from fleetward.model.runs import RunState
+
+BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
+OPEN_RUNS = tuple(state for state in RunState if not state.ended)
+OPEN_INCIDENTS = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+
+
+class Legs:
+    """How long each leg took, in seconds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register with this registry."""
+        self._seconds = Histogram(
+            "fleet_leg_seconds", "How long a leg of the loop took.", ["leg"], buckets=BUCKETS, registry=registry
+        )
+
+    def opened(self, incident: Incident, alert_began: datetime | None) -> None:
+        """Note an incident that was opened by an alert."""
+        if alert_began is not None:
+            self._observe("alert_to_incident", alert_began, incident.opened_at)
+
+    def drained(self, incident_opened: datetime, at: datetime) -> None:
+        """Note the first claim of an incident."""
+        self._observe("incident_to_claim", incident_opened, at)
+
+    def closed(self, incident: Incident) -> None:
+        """Note an incident that was closed."""
+        if incident.closed_at is not None:
+            self._observe("incident_to_closed", incident.opened_at, incident.closed_at)
+
+    def _observe(self, leg: str, began: datetime, ended: datetime) -> None:
+        self._seconds.labels(leg).observe(max(0.0, (ended - began).total_seconds()))
+
+
+class DaemonCollector(Collector):
+    """Renders what the daemon's status says at each scrape."""
+
+    def __init__(self, status: Callable[[], DaemonStatus], incidents: Callable[[], tuple[Incident, ...]]) -> None:
+        """`incidents` returns those that are not closed."""
+        self._status = status
+        self._incidents = incidents
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics; those that the store would have to tell are left out while it is away."""
+        status = self._status()
+        yield _gauge("fleet_daemon_reaches", "1 where the daemon reaches what it needs.", "target", {
+            name: float(not why) for name, why in status.reaches.items()
+        })  # fmt: skip
+        yield GaugeMetricFamily("fleet_nodes_held_allowed", "Nodes it may hold at once.", status.drained_allowed)
+        if status.reaches.get("store"):
+            return
+        yield GaugeMetricFamily("fleet_nodes_held", "Nodes that Fleetward itself holds.", status.drained)
+        yield _gauge("fleet_runs", "Runs that have not ended.", "state", {
+            state: float(status.runs.get(state, 0)) for state in OPEN_RUNS
+        })  # fmt: skip
+        try:
+            counted = Counter(incident.state for incident in self._incidents())
+        except OutOfReachError:
+            return
+        yield _gauge("fleet_incidents", "Incidents that are not closed.", "state", {
+            state: float(counted[state]) for state in OPEN_INCIDENTS
+        })  # fmt: skip
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
+    return family
