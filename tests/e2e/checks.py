@@ -126,6 +126,18 @@ CHECKS = (
     ),
     RoleCheck("node_exporter", "metrics of every host", _scraped("node", 4)),
     RoleCheck("gpu_exporter", "metrics of every GPU node", _scraped("gpu", 3)),
+    RoleCheck("slurm_exporter", "metrics of Slurm", _scraped("slurm", 1)),
+    RoleCheck("alertmanager", "Alertmanager that alerts are sent to", _scraped("alertmanager", 1)),
+    RoleCheck(
+        "postgresql",
+        "the database that incidents and runs are kept in",
+        _succeeds("head", "psql", "-AtXc", "select 1", "fleetward", user="fleetward", prints="1"),
+    ),
+    RoleCheck(
+        "fleetward_server",
+        "the daemon that takes alerts and runs pages",
+        _succeeds("head", "fleetward", "autopilot", "status", "--json", prints='"reaches"'),
+    ),
     RoleCheck("prometheus", "Prometheus that scrapes itself", _scraped("prometheus", 1)),
 )
 
