@@ -24,7 +24,8 @@ MOST_VALUES = 32
 MOST_CHARACTERS = 256
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([a-z][a-z0-9_]*)\s*\}\}")
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_ABOVE = re.compile(r"\A---\n.*?\n---\n\s*(?:# [^\n]*\n)?", re.DOTALL)
+"""Front matter and the page's own headline: both are shown above it."""
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -36,7 +37,7 @@ def page_html(page: Page, labels: Mapping[str, str]) -> str:
         for name, param in page.params.items()
         if (label := param.source.removeprefix("labels.") or name) in shown
     }
-    body = _markdown.render(_FRONT_MATTER.sub("", page.text, count=1))
+    body = _markdown.render(_ABOVE.sub("", page.text, count=1))
     missing = sorted(page.params.keys() - values.keys())
     return (
         _templates()

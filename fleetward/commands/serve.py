@@ -32,6 +32,6 @@ def serve(embedded: bool, config: Path | None) -> None:
 
     settings = read_settings(files=None if config is None else (config,))
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("alembic", "httpx", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     run_daemon(settings, embedded=embedded, announce=lambda text: click.echo(text, err=True))
