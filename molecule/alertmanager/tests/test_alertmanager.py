@@ -26,7 +26,7 @@ http.server.HTTPServer((sys.argv[1], 9720), Receiver).serve_forever()
 
 def post(address: Address, **labels: str) -> None:
     alert = {"labels": {"severity": "critical", **labels}, "annotations": {"summary": "x"}}
-    request = urllib.request.Request(  # noqa: S310  the lab's own address
+    request = urllib.request.Request(
         f"http://{address('head')}:9093/api/v2/alerts",
         json.dumps([alert]).encode(),
         {"Content-Type": "application/json"},
