@@ -162,8 +162,6 @@ class _Advance:
             self.say(call.run, RunState.WAITING, f"step {call.step.name}: {error}")
             self.delay = _longer(self.delay)
             self.pause(self.delay)
-        else:
-            self.delay = 0.0
 
     def begin(self, call: Call, action: Action) -> None:
         """Prepare and reserve."""
@@ -176,6 +174,7 @@ class _Advance:
         except FleetwardError as error:
             self.conclude(call, Failed(str(error)), _optional(call.step, action))
             return
+        self.delay = 0.0
         self.say(call.run, RunState.RUNNING)
         self.reserve(call.step, before, "begins")
         _crash_at(index, "prepared")
@@ -202,6 +201,7 @@ class _Advance:
         finally:
             with contextlib.suppress(ConflictError):
                 self.keep(output.flush)
+        self.delay = 0.0
         if isinstance(result, Waiting):
             self.wait(call, result)
             return
