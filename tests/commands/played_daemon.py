@@ -1,21 +1,22 @@
-"""A daemon that plays the HTTP contract on a real unix socket, from what a test puts into it."""
+"""The daemon's own HTTP on a real unix socket, in front of a service that is played from what a test puts into it."""
 
+import asyncio
 import dataclasses
 import json
+import os
+import pwd
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
-from pydantic_core import to_jsonable_python
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookStepView, RunbookView
@@ -23,9 +24,14 @@ from fleetward.model.errors import FleetwardError, RefusedError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
+from fleetward.server.app import local_app
+from fleetward.server.peer import PeerProtocol
+from fleetward.server.service import Service
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 DIGEST = "5f" * 32
+ME = pwd.getpwuid(os.getuid()).pw_name
+"""Who asks in a test, as the kernel tells the daemon."""
 
 
 def incident(number: int = 12, **changes: object) -> Incident:
@@ -101,23 +107,114 @@ class Asked:
 
 
 @dataclass
-class PlayedDaemon:
+class PlayedService:
     """What the daemon holds; a list of runs or views is told one per look, the last for ever."""
 
-    socket: Path
-    incidents: list[Incident] = field(default_factory=lambda: [incident()])
+    incidents_held: list[Incident] = field(default_factory=lambda: [incident()])
     timeline: list[TimelineEntry] = field(
         default_factory=lambda: [entry(1, "GpuOffBus fires", "alert", "alertmanager")]
     )
     looks_at_run: list[Run] = field(default_factory=lambda: [run()])
     looks_at_incident: list[IncidentView] = field(default_factory=list)
     pages: list[RunbookView] = field(default_factory=lambda: [PAGE])
-    modes: dict[str, Mode] = field(default_factory=lambda: {"gpu-off-bus": Mode.PROPOSE, "node-down": Mode.AUTO})
+    modes_held: dict[str, Mode] = field(default_factory=lambda: {"gpu-off-bus": Mode.PROPOSE, "node-down": Mode.AUTO})
     claims: list[Claim] = field(default_factory=list)
+
+    def status(self) -> DaemonStatus:
+        reaches = {"store": "", "slurm": "", "prometheus": "since 12:00: connection refused"}
+        modes = {page: str(mode) for page, mode in self.modes_held.items()}
+        return DaemonStatus("0.1.0", NOON, reaches, 1, 2, modes, {"running": 1})
+
+    def fleet(self) -> FleetView:
+        return FleetView("lab", NOON, (), (), {"slurm": 0.5})
+
+    def incidents(self, state: str = "") -> tuple[Incident, ...]:
+        if not state:
+            return tuple(one for one in self.incidents_held if one.state is not IncidentState.CLOSED)
+        return tuple(one for one in self.incidents_held if state in {"all", one.state})
+
+    def _find(self, number: int) -> Incident:
+        for one in self.incidents_held:
+            if one.id == number:
+                return one
+        raise UsageError(f"there is no incident i{number}")
+
+    def incident(self, number: int) -> IncidentView:
+        found = self._find(number)
+        if self.looks_at_incident:
+            return self.looks_at_incident.pop(0) if len(self.looks_at_incident) > 1 else self.looks_at_incident[0]
+        return IncidentView(found, tuple(self.timeline), (self.run(7),), "http://head:9720/runbooks/gpu-off-bus")
+
+    def acknowledge(self, number: int, note: str, who: str) -> Incident:
+        return self._change(self._find(number), state=IncidentState.ACKNOWLEDGED, acknowledged_by=who)
+
+    def close(self, number: int, why: str, who: str) -> Incident:
+        return self._change(self._find(number), state=IncidentState.CLOSED, closed_by=who, closed_at=NOON)
+
+    def _change(self, one: Incident, **changes: object) -> Incident:
+        changed = dataclasses.replace(one, **changes)
+        self.incidents_held[self.incidents_held.index(one)] = changed
+        return changed
+
+    def runbooks(self) -> tuple[RunbookView, ...]:
+        return tuple(dataclasses.replace(page, text="", digest="") for page in self.pages)
+
+    def runbook(self, page_id: str) -> RunbookView:
+        for page in self.pages:
+            if page.id == page_id:
+                return page
+        raise UsageError(f"there is no page {page_id}")
+
+    def propose(self, page_id: str, params: Mapping[str, str], incident_id: int | None, who: str) -> Run:
+        return run(params=params, incident=incident_id, runbook=page_id, asked_by=who)
+
+    def runs(self, limit: int) -> tuple[Run, ...]:
+        return (self.run(7),)[:limit]
+
+    def run(self, number: int) -> Run:
+        if number != 7:
+            raise UsageError(f"there is no run r{number}")
+        return self.looks_at_run.pop(0) if len(self.looks_at_run) > 1 else self.looks_at_run[0]
+
+    def approve(self, number: int, digest: str, who: str) -> Run:
+        if digest != DIGEST:
+            raise UsageError("r7 is not what you approved: look at it again")
+        return run(RunState.RUNNING, approved_by=who, approved_at=NOON)
+
+    def decide(self, number: int, step: int, decision: str, who: str) -> Run:
+        return self.run(number)
+
+    def abort(self, number: int, who: str) -> Run:
+        return run(RunState.ABORTED, why=f"aborted by {who}")
+
+    def modes(self) -> dict[str, Mode]:
+        return self.modes_held
+
+    def set_mode(self, page_id: str, mode: Mode, who: str) -> dict[str, Mode]:
+        for page in self.modes_held if page_id == "all" else [page_id]:
+            self.modes_held[page] = mode
+        return self.modes_held
+
+    def drain(self, node: str, why: str, kind: ClaimClass, who: str) -> NodeAnswer:
+        if node == "gpu999":
+            raise RefusedError("gpu999: 2 of 2 nodes are held already")
+        self.claims.append(Claim(1, node, f"p-{who}", kind, why, who, NOON))
+        return NodeAnswer(node, "drained", tuple(claim for claim in self.claims if claim.node == node))
+
+    def resume(self, node: str, who: str) -> NodeAnswer:
+        left = tuple(claim for claim in self.claims if claim.node == node and claim.owner != f"p-{who}")
+        return NodeAnswer(node, "still held by i12" if left else "resumed", left)
+
+
+@dataclass
+class PlayedDaemon(PlayedService):
+    """That service behind the daemon's HTTP, which may also be slow, refuse, or answer nonsense."""
+
+    socket: Path = Path("/nonexistent")
     refuses: FleetwardError | None = None
     """Raised at whatever is asked next."""
     says: Response | None = None
-    """Answered to whatever is asked next, in place of what the contract has."""
+    """Answered to whatever is asked next, in place of what the daemon has."""
     delay: float = 0
     """Seconds before each answer."""
     asked: list[Asked] = field(default_factory=list)
@@ -126,131 +223,54 @@ class PlayedDaemon:
         """Return path and body of everything that wanted a change."""
         return [(asked.path, asked.body) for asked in self.asked if asked.method == "POST"]
 
-    def app(self) -> Starlette:
-        """Return the application."""
-        table = (
-            ("GET", "/v1/status", self._status),
-            ("GET", "/v1/fleet", self._fleet),
-            ("GET", "/v1/incidents", self._incidents),
-            ("GET", "/v1/incidents/{id:int}", self._incident),
-            ("POST", "/v1/incidents/{id:int}/ack", self._ack),
-            ("POST", "/v1/incidents/{id:int}/close", self._close),
-            ("GET", "/v1/runbooks", lambda _: [dataclasses.replace(page, text="", digest="") for page in self.pages]),
-            ("GET", "/v1/runbooks/{id}", self._page),
-            ("POST", "/v1/runs", self._propose),
-            ("GET", "/v1/runs", lambda request: [self._look(7)][: int(request.query_params.get("limit", "50"))]),
-            ("GET", "/v1/runs/{id:int}", lambda request: self._look(request.path_params["id"])),
-            ("POST", "/v1/runs/{id:int}/approve", self._approve),
-            ("POST", "/v1/runs/{id:int}/decide", lambda request: self._look(request.path_params["id"])),
-            ("POST", "/v1/runs/{id:int}/abort", lambda _: run(RunState.ABORTED)),
-            ("GET", "/v1/modes", lambda _: self.modes),
-            ("POST", "/v1/modes", self._set_mode),
-            ("POST", "/v1/nodes/{node}/drain", self._drain),
-            ("POST", "/v1/nodes/{node}/resume", self._resume),
-        )
-        return Starlette(routes=[Route(path, self._answering(what), methods=[how]) for how, path, what in table])
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note what is asked and hand it on to the daemon's own application."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        content = await request.body()
+        body = json.loads(content) if content else None
+        self.asked.append(Asked(request.method, request.url.path, dict(request.query_params), body))
+        await asyncio.sleep(self.delay)
+        said, self.says = self.says, None
 
-    def _answering(self, what: Callable[[Request], object]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            text = await request.body()
-            body = json.loads(text) if text else None
-            request.state.body = body
-            self.asked.append(Asked(request.method, request.url.path, dict(request.query_params), body))
-            time.sleep(self.delay)
-            if self.says is not None:
-                said, self.says = self.says, None
-                return said
-            try:
-                if self.refuses is not None:
-                    refusal, self.refuses = self.refuses, None
-                    raise refusal
-                return JSONResponse(to_jsonable_python(what(request)))
-            except FleetwardError as error:
-                return JSONResponse({"error": str(error), "exit_code": error.exit_code}, 400)
+        async def again() -> Message:
+            return {"type": "http.request", "body": content, "more_body": False}
 
-        return answer
+        await (said or local_app(cast("Service", self._next())))(scope, again, send)
 
-    def _status(self, _: Request) -> DaemonStatus:
-        reaches = {"store": "", "slurm": "", "prometheus": "since 12:00: connection refused"}
-        return DaemonStatus("0.1.0", NOON, reaches, 1, 2, dict(self.modes), {"running": 1})
+    def _next(self) -> object:
+        """Return the service, or for one time one that refuses."""
+        refusal, self.refuses = self.refuses, None
+        return self if refusal is None else _Refusing(refusal)
 
-    def _fleet(self, _: Request) -> FleetView:
-        return FleetView("lab", NOON, (), (), {"slurm": 0.5})
 
-    def _incidents(self, request: Request) -> list[Incident]:
-        wanted = request.query_params.get("state")
-        if wanted in {None, ""}:
-            return [one for one in self.incidents if one.state is not IncidentState.CLOSED]
-        return [one for one in self.incidents if wanted in {"all", one.state}]
+@dataclass(frozen=True)
+class _Refusing:
+    error: FleetwardError
 
-    def _find(self, request: Request) -> Incident:
-        number = request.path_params["id"]
-        for one in self.incidents:
-            if one.id == number:
-                return one
-        raise UsageError(f"there is no incident i{number}")
+    def __getattr__(self, name: str) -> object:
+        """Whatever is called raises the error."""
 
-    def _incident(self, request: Request) -> IncidentView:
-        found = self._find(request)
-        if self.looks_at_incident:
-            return self.looks_at_incident.pop(0) if len(self.looks_at_incident) > 1 else self.looks_at_incident[0]
-        return IncidentView(found, tuple(self.timeline), (self._look(7),), "http://head:9720/runbooks/gpu-off-bus")
+        def refuse(*_: object) -> None:
+            raise self.error
 
-    def _ack(self, request: Request) -> Incident:
-        return self._change(self._find(request), state=IncidentState.ACKNOWLEDGED, acknowledged_by="ada")
-
-    def _close(self, request: Request) -> Incident:
-        return self._change(self._find(request), state=IncidentState.CLOSED, closed_by="ada", closed_at=NOON)
-
-    def _change(self, one: Incident, **changes: object) -> Incident:
-        changed = dataclasses.replace(one, **changes)
-        self.incidents[self.incidents.index(one)] = changed
-        return changed
-
-    def _page(self, request: Request) -> RunbookView:
-        for page in self.pages:
-            if page.id == request.path_params["id"]:
-                return page
-        raise UsageError(f"there is no page {request.path_params['id']}")
-
-    def _propose(self, request: Request) -> Run:
-        body = request.state.body
-        return run(params=body["params"], incident=body["incident"], runbook=body["runbook"])
-
-    def _look(self, number: int) -> Run:
-        if number != 7:
-            raise UsageError(f"there is no run r{number}")
-        return self.looks_at_run.pop(0) if len(self.looks_at_run) > 1 else self.looks_at_run[0]
-
-    def _approve(self, request: Request) -> Run:
-        if request.state.body["digest"] != DIGEST:
-            raise UsageError("r7 is not what you approved: look at it again")
-        return run(RunState.RUNNING, approved_by="ada", approved_at=NOON)
-
-    def _set_mode(self, request: Request) -> dict[str, Mode]:
-        body = request.state.body
-        for page in self.modes if body["runbook"] == "all" else [body["runbook"]]:
-            self.modes[page] = Mode(body["mode"])
-        return self.modes
-
-    def _drain(self, request: Request) -> NodeAnswer:
-        node, body = request.path_params["node"], request.state.body
-        if node == "gpu999":
-            raise RefusedError("gpu999: 2 of 2 nodes are held already")
-        self.claims.append(Claim(1, node, "p-ada", ClaimClass(body["class"]), body["why"], "ada", NOON))
-        return NodeAnswer(node, "drained", tuple(claim for claim in self.claims if claim.node == node))
-
-    def _resume(self, request: Request) -> NodeAnswer:
-        node = request.path_params["node"]
-        left = tuple(claim for claim in self.claims if claim.node == node and claim.owner != "p-ada")
-        return NodeAnswer(node, "still held by i12" if left else "resumed", left)
+        return refuse
 
 
 class Served:
     """Serves a daemon in a thread from entering to leaving."""
 
     def __init__(self, daemon: PlayedDaemon) -> None:
-        config = uvicorn.Config(daemon.app(), uds=str(daemon.socket), log_level="critical", lifespan="off")
+        config = uvicorn.Config(
+            daemon,
+            uds=str(daemon.socket),
+            http=PeerProtocol,
+            log_level="critical",
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

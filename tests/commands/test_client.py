@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from played_daemon import DIGEST, PlayedDaemon, incident, run
+from played_daemon import DIGEST, ME, PlayedDaemon, incident, run
 from starlette.responses import PlainTextResponse
 
 from fleetward.model.claims import ClaimClass
@@ -42,7 +42,7 @@ def test_read_models_come_back_as_they_are(client: DaemonClient, daemon: PlayedD
 
 def test_what_is_asked_for_is_what_the_daemon_hears(client: DaemonClient, daemon: PlayedDaemon) -> None:
     assert client.acknowledge(12, "mine").state is IncidentState.ACKNOWLEDGED
-    assert client.close_incident(12, "replaced").closed_by == "ada"
+    assert client.close_incident(12, "replaced").closed_by == ME
     assert client.propose("gpu-off-bus", {"node": "gpu002"}, 12).state is RunState.PROPOSED
     assert client.approve(7, DIGEST).state is RunState.RUNNING
     client.decide(7, 1, "again")
@@ -74,9 +74,10 @@ def test_an_error_of_the_daemon_keeps_its_words_and_exit_code(
 
 
 def test_a_name_stays_one_segment_of_the_path(client: DaemonClient, daemon: PlayedDaemon) -> None:
-    with pytest.raises(FleetwardError, match="HTTP 404"):  # the router sees the decoded slashes: no route has them
+    with pytest.raises(UsageError, match="Not Found"):  # the router sees the decoded slashes: no route has them
         client.resume("gpu002/../../v1/modes?x=#")
-    assert daemon.asked == []
+    assert [asked.path for asked in daemon.asked] == ["/v1/nodes/gpu002/../../v1/modes%3Fx=%23/resume"]
+    assert client.drain("gpu 002?#%2f", "odd", ClaimClass.MAINTENANCE).node == "gpu 002?#%2f"
     with pytest.raises(UsageError, match="is not a name"):
         client.runbook("..")
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from played_daemon import NOON, PlayedDaemon
+from played_daemon import ME, NOON, PlayedDaemon
 
 from fleetward.model.claims import Claim, ClaimClass
 
@@ -16,8 +16,8 @@ def test_drain_claims_each_node_of_a_range(asking: Asking, daemon: PlayedDaemon)
     assert done.returncode == 0, done.stderr
     nodes = json.loads(done.stdout)["nodes"]
     assert [(node["node"], node["result"], node["claims"][0]["owner"]) for node in nodes] == [
-        ("gpu001", "drained", "p-ada"),
-        ("gpu002", "drained", "p-ada"),
+        ("gpu001", "drained", f"p-{ME}"),
+        ("gpu002", "drained", f"p-{ME}"),
     ]
     body = {"why": "new fans", "class": "maintenance"}
     assert daemon.posted() == [("/v1/nodes/gpu001/drain", body), ("/v1/nodes/gpu002/drain", body)]
@@ -26,7 +26,7 @@ def test_drain_claims_each_node_of_a_range(asking: Asking, daemon: PlayedDaemon)
 def test_a_refusal_ends_it_after_what_was_done(asking: Asking, daemon: PlayedDaemon) -> None:
     done = asking("drain", "gpu001", "gpu999", "gpu003", "--reason", "odd", "--class", "node_problem")
     assert done.returncode == 4
-    assert done.stdout.splitlines()[1:] == ["gpu001  drained  p-ada (node_problem: odd)"]
+    assert done.stdout.splitlines()[1:] == [f"gpu001  drained  p-{ME} (node_problem: odd)"]
     assert done.stderr.splitlines() == [
         "fleetward: failed: gpu999; not asked for: gpu003",
         "fleetward: gpu999: 2 of 2 nodes are held already",

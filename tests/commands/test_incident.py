@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from played_daemon import NOON, PlayedDaemon, entry, incident, run
+from played_daemon import ME, NOON, PlayedDaemon, entry, incident, run
 
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.errors import RefusedError
@@ -19,7 +19,10 @@ LOCAL_NOON = NOON.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def test_list_shows_those_that_are_not_closed(asking: Asking, daemon: PlayedDaemon) -> None:
-    daemon.incidents = [incident(13, node="", gpu="", state=IncidentState.ACKNOWLEDGED, acknowledged_by="ada"), CLOSED]
+    daemon.incidents_held = [
+        incident(13, node="", gpu="", state=IncidentState.ACKNOWLEDGED, acknowledged_by="ada"),
+        CLOSED,
+    ]
     lines = asking("incident", "list").stdout.splitlines()
     assert lines[0].split() == [
         "INCIDENT", "ALERT", "SEVERITY", "STATE", "NODE", "GPU", "OPENED", "FIRING", "SUMMARY",
@@ -30,7 +33,7 @@ def test_list_shows_those_that_are_not_closed(asking: Asking, daemon: PlayedDaem
 
 
 def test_list_in_json_is_what_the_daemon_has(asking: Asking, daemon: PlayedDaemon) -> None:
-    daemon.incidents = [incident(), CLOSED]
+    daemon.incidents_held = [incident(), CLOSED]
     found = json.loads(asking("incident", "list", "--state", "closed", "--json").stdout)["incidents"]
     assert [one["state"] for one in found] == ["closed"]
     assert (found[0]["id"], found[0]["opened_at"], found[0]["labels"]) == (
@@ -53,10 +56,10 @@ def test_show_tells_timeline_and_run_with_what_each_step_does(asking: Asking, na
 
 
 def test_show_without_a_number_is_the_newest_that_is_not_closed(asking: Asking, daemon: PlayedDaemon) -> None:
-    daemon.incidents = [incident(9), incident(11), incident(14, state=IncidentState.CLOSED)]
+    daemon.incidents_held = [incident(9), incident(11), incident(14, state=IncidentState.CLOSED)]
     shown = json.loads(asking("incident", "show", "--json").stdout)
     assert (shown["incident"]["id"], [run["id"] for run in shown["runs"]]) == (11, [7])
-    daemon.incidents = []
+    daemon.incidents_held = []
     none = asking("incident", "show")
     assert none.returncode == 2
     assert "--state all" in none.stderr
@@ -64,7 +67,7 @@ def test_show_without_a_number_is_the_newest_that_is_not_closed(asking: Asking, 
 
 def test_what_comes_from_outside_cannot_draw_on_the_terminal(asking: Asking, daemon: PlayedDaemon) -> None:
     evil = "\x1b[2J\nr9 done\u202e"
-    daemon.incidents = [incident(summary=evil, node=evil, alert_name=evil, gpu=evil)]
+    daemon.incidents_held = [incident(summary=evil, node=evil, alert_name=evil, gpu=evil)]
     daemon.timeline = [entry(1, evil, who=evil)]
     base = run(RunState.STOPPED, StepState.DONE, StepState.UNKNOWN, why=evil, title=evil, params={"node": evil})
     daemon.looks_at_run = [base]
@@ -78,9 +81,9 @@ def test_what_comes_from_outside_cannot_draw_on_the_terminal(asking: Asking, dae
 
 def test_ack_and_close_tell_who_did_it(asking: Asking, daemon: PlayedDaemon) -> None:
     done = asking("incident", "ack", "i12", "--note", "on it")
-    assert (done.returncode, done.stdout) == (0, "i12 is acknowledged by ada\n")
+    assert (done.returncode, done.stdout) == (0, f"i12 is acknowledged by {ME}\n")
     closed = json.loads(asking("incident", "close", "12", "--why", "replaced", "--json").stdout)
-    assert (closed["state"], closed["closed_by"]) == ("closed", "ada")
+    assert (closed["state"], closed["closed_by"]) == ("closed", ME)
     assert daemon.posted() == [
         ("/v1/incidents/12/ack", {"note": "on it"}),
         ("/v1/incidents/12/close", {"why": "replaced"}),
