@@ -46,11 +46,16 @@ class Library(Mapping[str, Page]):
 
 
 def library(folders: Iterable[Path] = ()) -> Library:
-    """Read the shipped pages, then those of each folder; a later page replaces an earlier one of the same id."""
+    """Read the shipped pages, then those of each folder; a later page replaces an earlier one of the same id.
+
+    A file that is no page replaces it too, by its name: what a site has changed is never run as it was shipped.
+    """
     pages: dict[str, Page] = {}
     problems: list[Finding] = []
     for folder in (SHIPPED, *folders):
         found, wrong = read_folder(folder)
+        for problem in wrong:
+            pages.pop(Path(problem.source).stem, None)
         pages |= found
         problems += wrong
     return Library(pages, problems)

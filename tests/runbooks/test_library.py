@@ -1,0 +1,129 @@
+"""The shipped pages, and a site's own beside them."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+import fleetward
+from fleetward.model.errors import UsageError
+from fleetward.runbooks.actions.registry import kinds
+from fleetward.runbooks.library import SHIPPED, library
+from fleetward.runbooks.lint import alerts_of_rules, lint, lint_alerts
+from fleetward.runbooks.page import Page, read_file
+
+RULES = Path(fleetward.__file__).parent / "alerting" / "rules"
+TO_THE_END = ("gpu-off-bus", "gpu-xid-fatal", "node-down")
+
+
+def shipped() -> list[Page]:
+    return list(library().values())
+
+
+def test_every_shipped_page_is_without_a_finding() -> None:
+    assert library().problems == ()
+    assert [str(finding) for page in shipped() for finding in lint(page, kinds())] == []
+    assert len(shipped()) == len(list(SHIPPED.glob("*.md"))) == 10
+
+
+def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
+    assert [str(finding) for finding in lint_alerts(library(), alerts_of_rules(RULES))] == []
+
+
+def test_every_section_of_every_page_says_something() -> None:
+    for page in shipped():
+        lines = page.text.split("\n")
+        ends = [section.line for section in page.sections[1:]] + [len(lines) + 1]
+        for section, end in zip(page.sections, ends, strict=True):
+            said = " ".join(lines[section.line : end - 1]).split()
+            assert len(said) >= 8, f"{page.id}: {section.title}"
+
+
+@pytest.mark.parametrize("page_id", TO_THE_END)
+def test_three_pages_take_the_node_out_put_its_jobs_back_and_return_it(page_id: str) -> None:
+    page = library().page(page_id)
+    actions = [step.action for step in page.steps]
+    assert actions.index("slurm.drain") < actions.index("slurm.requeue") < actions.index("slurm.resume")
+    assert actions[-1] == "slurm.resume"
+    assert page.steps[actions.index("slurm.drain")].options["undo"] == "slurm.resume"
+    between = actions[actions.index("slurm.requeue") + 1 : -1]
+    assert "prometheus.expect" in between, "it returns without having been looked at"
+
+
+def test_the_page_for_a_lost_gpu_has_the_steps_of_the_loop() -> None:
+    steps = [step.name for step in library().page("gpu-off-bus").steps]
+    assert steps == ["look", "drain", "requeue", "repaired", "back", "resume"]
+
+
+@pytest.mark.parametrize("page_id", [page.id for page in shipped() if page.id not in TO_THE_END])
+def test_the_other_pages_change_nothing_by_themselves(page_id: str) -> None:
+    page = library().page(page_id)
+    assert [step.name for step in page.steps if kinds()[step.action].changes] == []
+    assert not [step.name for step in page.steps if step.options.get("changes")]
+
+
+def test_no_page_begins_by_itself_until_a_person_says_so() -> None:
+    assert {str(page.mode) for page in shipped()} <= {"observe", "propose"}
+
+
+def test_pages_that_a_page_names_are_there() -> None:
+    ids = set(library())
+    named = {name for page in shipped() for name in re.findall(r"[Pp]age `([a-z-]+)`", page.text)}
+    assert named
+    assert named <= ids
+
+
+def test_reading_and_checking_all_pages_takes_no_time() -> None:
+    began = time.perf_counter()
+    pages = library()
+    for page in pages.values():
+        lint(page, kinds())
+    assert time.perf_counter() - began < 0.2
+
+
+class TestSite:
+    def copy(self, folder: Path, page_id: str, *changes: tuple[str, str]) -> None:
+        text = (SHIPPED / f"{page_id}.md").read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        name = next((new.removeprefix("id: ") for old, new in changes if old.startswith("id: ")), page_id)
+        (folder / f"{name}.md").write_text(text)
+
+    def test_a_page_of_the_same_id_replaces_the_shipped_one(self, tmp_path: Path) -> None:
+        self.copy(tmp_path, "watchdog", ("title: The chain", "title: Our chain"))
+        pages = library([tmp_path])
+        assert pages["watchdog"].title.startswith("Our chain")
+        assert len(pages) == 10
+
+    def test_a_page_of_its_own_is_found_by_its_alert(self, tmp_path: Path) -> None:
+        self.copy(tmp_path, "watchdog", ("id: watchdog", "id: rack-hot"), ("[Watchdog]", "[RackHot]"))
+        page = library([tmp_path]).page_for_alert("RackHot")
+        assert page is not None
+        assert page.id == "rack-hot"
+
+    def test_a_page_that_is_none_is_told_and_takes_no_other_down(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.md").write_text("no page")
+        pages = library([tmp_path])
+        assert len(pages) == 10
+        assert [str(problem).split(": ")[0] for problem in pages.problems] == [f"{tmp_path}/bad.md:1"]
+
+    def test_a_broken_page_does_not_let_the_shipped_one_run_in_its_place(self, tmp_path: Path) -> None:
+        self.copy(tmp_path, "gpu-off-bus", ("mode: propose", "mode: never"))
+        pages = library([tmp_path])
+        assert "gpu-off-bus" not in pages
+        assert pages.page_for_alert("GpuOffBus") is None
+
+    def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        assert "is no folder" in str(library([tmp_path / "none"]).problems[0])
+
+
+def test_an_id_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match="there are exporter-down"):
+        library().page("nope")
+    assert library().page_for_alert("Nope") is None
+
+
+def test_a_page_reads_the_same_alone() -> None:
+    assert read_file(SHIPPED / "watchdog.md").page == library()["watchdog"]
