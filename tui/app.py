@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -84,11 +85,12 @@ class FleetApp(App[None]):
         folder: Path,
         read_only: bool = False,
         now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         every: float = EVERY,
     ) -> None:
         """Show what `open_source` (called in a thread) tells, to `user`, who works in `folder`."""
         super().__init__()
-        self.user, self.folder, self.read_only, self.now = user, folder, read_only, now
+        self.user, self.folder, self.read_only, self.now, self.wall = user, folder, read_only, now, wall
         self.picture = Picture()
         self._background = Background(self, open_source, now, every)
         self.notice = ("", "")
@@ -163,6 +165,8 @@ class FleetApp(App[None]):
         while len(self.screen_stack) > 2:
             await self.pop_screen()
         await self.switch_screen(name)
+        if isinstance(self.screen, View):
+            self.screen.enter()
 
     def action_hurry(self) -> None:
         """Take the next picture now."""

@@ -67,6 +67,9 @@ class View(Screen[None]):
         self.tick()
         self.show(picture)
 
+    def enter(self) -> None:
+        """Make ready for keys; called when a person comes to this screen, before the next key is read."""
+
     def tick(self) -> None:
         """Show how old everything is by now."""
         self.query_one(Header).picture(self.desk.picture, self.desk.now(), self.desk.read_only)

@@ -1,9 +1,12 @@
 """A small fleet in trouble, as a daemon would tell it, and a way to look at the screen as text."""
 
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import pytest
@@ -170,15 +173,37 @@ def picture(app: FleetApp) -> str:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Textual runs on asyncio; the plugin comes with httpx."""
+    return "asyncio"
+
+
+@pytest.fixture
+def sample() -> ModuleType:
+    """Return this module, for the makers in it."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
 def shown() -> Shown:
     async def wait(pilot: Pilot[None], *texts: str) -> str:
-        text = ""
-        for _ in range(200):
+        until = time.monotonic() + 20
+        while True:
             await pilot.pause(0.02)
             text = picture(pilot.app)  # type: ignore[arg-type]  # it is ours
             if all(one in text for one in texts):
                 return text
-        raise AssertionError(f"not on the screen: {[one for one in texts if one not in text]}\n{text}")
+            missing = [one for one in texts if one not in text]
+            assert time.monotonic() < until, f"not on the screen: {missing}\n{text}"
 
     return wait
 
@@ -191,7 +216,15 @@ def clock() -> Clock:
 @pytest.fixture
 def open_app(tmp_path: Path, clock: Clock) -> Callable[..., FleetApp]:
     def make(source: RecordedSource, *, read_only: bool = False, user: str = "alice") -> FleetApp:
-        return FleetApp(lambda: source, user=user, folder=tmp_path, read_only=read_only, now=clock, every=0.05)
+        return FleetApp(
+            lambda: source,
+            user=user,
+            folder=tmp_path,
+            read_only=read_only,
+            now=clock,
+            wall=lambda: AT + timedelta(minutes=12),
+            every=0.05,
+        )
 
     return make
 

@@ -56,20 +56,20 @@ class FleetScreen(View):
 
 
 def sums(fleet: FleetView) -> Line:
-    """Return the fleet in one line: nodes by state, GPUs by state, jobs by state."""
-    spans: list[Span] = [(f" {len(fleet.nodes)} nodes:", "bold")]
-    for (glyph, word, style), count in _counted(node_look(node.state) for node in fleet.nodes):
-        spans.append((f" {glyph} {count} {word}", style))
+    """Return the fleet in one line; nodes by state come last, for the map under it tells them again."""
     gpus = [gpu for node in fleet.nodes for gpu in node.gpus]
-    spans.append((f"  {len(gpus)} GPUs:", "bold"))
     busy, lost = sum(1 for gpu in gpus if (gpu.utilization or 0) >= 0.01), sum(1 for gpu in gpus if gpu.up is False)
+    spans: list[Span] = [(f" {len(gpus)} GPUs:", "bold")]
     spans += [(f" {busy} busy", "")] if any(gpu.up is not None for gpu in gpus) else []
     spans += [(f" ✗ {lost} lost", "bold red")] if lost else []
     spans.append(("  jobs:", "bold"))
     states = Counter(job.state for job in fleet.jobs)
     for state in ("RUNNING", "PENDING"):
         look = job_look(state)
-        spans.append((f" {look.glyph} {states[state]}", look.style))
+        spans.append((f" {look.glyph} {states[state]} {look.word}", look.style))
+    spans.append((f"  {len(fleet.nodes)} nodes:", "bold"))
+    for (glyph, word, style), count in _counted(node_look(node.state) for node in fleet.nodes):
+        spans.append((f" {glyph} {count} {word}", style))
     return tuple(spans)
 
 

@@ -1,7 +1,6 @@
 """What is wrong now, worst first, with the timeline of the incident under the cursor."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -68,7 +67,7 @@ class IncidentsScreen(TableView[Incident]):
             Column(
                 "OPEN FOR",
                 8,
-                lambda incident: ago((datetime.now(UTC) - incident.opened_at).total_seconds()),
+                lambda incident: ago((self.desk.wall() - incident.opened_at).total_seconds()),
                 right=True,
                 order=lambda incident: -incident.opened_at.timestamp(),
                 rank=2,

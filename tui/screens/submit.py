@@ -77,6 +77,7 @@ class SubmitScreen(View):
     """The job's specification, from a file or typed, and its submission as this user."""
 
     TAB = "submit"
+    AUTO_FOCUS = ""
     KEYS: ClassVar[Keys] = (
         ("ctrl+s", "submit"),
         ("ctrl+r", "show script"),
@@ -116,11 +117,14 @@ class SubmitScreen(View):
     def on_mount(self) -> None:
         """Load the usual file where there is one."""
         super().on_mount()
-        path = self._row(_PATH).input
         if (self.desk.folder / USUAL).is_file():
-            path.value = USUAL
+            self._row(_PATH).input.value = USUAL
             self._load(USUAL)
-        path.focus()
+
+    def enter(self) -> None:
+        """Take what is typed as a path, in place of the one that stands there."""
+        if self.focused is None:
+            self._row(_PATH).input.focus()
 
     def show(self, picture: Picture) -> None:
         """Nothing here follows from the fleet."""
@@ -173,7 +177,7 @@ class SubmitScreen(View):
                 return job
         self._complain(complaints)
         field, why = complaints[0]
-        self.desk.worry(f"{field}: {why}" + (f" ({len(complaints)} fields are wrong)" if complaints[1:] else ""))
+        self.desk.worry((f"{len(complaints)} fields are wrong; " if complaints[1:] else "") + f"{field}: {why}")
         return None
 
     def _complain(self, complaints: Iterable[tuple[str, str]]) -> None:
@@ -238,7 +242,7 @@ class SubmitScreen(View):
                 self.desk.worry(str(answer))
                 return
             log = job.output.replace("%j", answer).replace("%A", answer).replace("%x", job.name)
-            self.desk.tell(f"submitted job {answer}; its log: {folder / log}; j shows it")
+            self.desk.tell(f"submitted job {answer}; its log: {log}; j shows it")
             self.set_focus(None)
             self.desk.action_hurry()
 

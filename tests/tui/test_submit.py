@@ -1,0 +1,169 @@
+"""A job's specification from a file or from the keyboard, shown as a script, submitted as this user."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fleetward.slurm.client import SlurmRefusedError
+from fleetward.slurm.job_script import render
+from fleetward.slurm.job_spec import read_job_spec
+from fleetward.tui.app import FleetApp
+from fleetward.tui.recorded_source import RecordedSource
+
+pytestmark = pytest.mark.anyio
+
+OpenApp = Callable[..., FleetApp]
+Shown = Callable[..., object]
+JOB = "name: digits\nnodes: 2\ngpus_per_node: h100:8\ncommand: [./venv/bin/python, train.py, --steps, '50']\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "slow.yaml").write_text(JOB.replace("digits", "slow-digits"))
+    return tmp_path
+
+
+async def test_the_usual_file_is_loaded_and_submitted(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    source.answers["submit"] = lambda *_: "44"
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "digits", "h100:8", "./venv/bin/python train.py --steps 50")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "submitted job 44", "digits-44.log")
+        assert source.wishes == [("submit", render(read_job_spec(folder / "job.yaml")), folder)]
+        await pilot.press("j")
+        await shown(pilot, "WHERE")
+
+
+async def test_keys_that_follow_at_once_go_into_the_form(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    source.answers["submit"] = lambda *_: "45"
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s", *"slow.yaml", "enter", "ctrl+s", "escape", "i")
+        await shown(pilot, "GpuOffBus", "submitted job 45")
+        assert source.wishes == [("submit", render(read_job_spec(folder / "slow.yaml")), folder)]
+
+
+async def test_alt_leads_out_of_a_field(open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path) -> None:
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("alt+i")
+        await shown(pilot, "GpuOffBus")
+
+
+async def test_the_script_is_shown_and_nothing_submitted(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+r")
+        await shown(pilot, "#SBATCH --gpus-per-node=h100:8", "nothing is submitted")
+        await pilot.press("escape")
+        await shown(pilot, "working_directory")
+        assert source.wishes == []
+
+
+async def test_a_field_that_was_changed_is_what_is_submitted(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    source.answers["submit"] = lambda *_: "46"
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press(*["tab"] * 5, "3", "ctrl+s")
+        await shown(pilot, "submitted job 46")
+        (_, script, _), *_ = source.wishes
+        assert "#SBATCH --nodes=3\n" in str(script)
+
+
+async def test_errors_stand_beside_their_fields(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text("name: two words\nnodes: many\ncommand: [x]\n")
+    app = open_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "✗ name", "'two words' is not allowed", "✗ nodes", "valid integer", "2 fields are wrong")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "✗ name")
+        assert source.wishes == []
+
+
+async def test_a_field_that_no_job_has_is_not_dropped_in_silence(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text(JOB + "nodse: 4\n")
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "nodse: there is no such field")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "nodse: there is no such field")
+        assert source.wishes == []
+
+
+@pytest.mark.parametrize(("name", "text"), [("none.yaml", "cannot be read"), ("job.txt", ".yaml, .yml or .toml")])
+async def test_a_file_that_cannot_be_loaded_leaves_nothing_to_submit(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path, name: str, text: str
+) -> None:
+    (folder / "job.txt").write_text(JOB)
+    app = open_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press(*name, "enter", "ctrl+s")
+        await shown(pilot, text, "✗ file")
+        assert source.wishes == []
+
+
+async def test_signs_that_no_terminal_should_see_are_kept_and_never_drawn(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, tmp_path: Path
+) -> None:
+    (tmp_path / "job.yaml").write_text('name: a\ncommand: [echo, "\\e[31mred\\n[bold]"]\n')
+    source.answers["submit"] = lambda *_: "47"
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        text = str(await shown(pilot, r"\x1b[31mred\n[bold]"))
+        assert "\x1b" not in text
+        await pilot.press("ctrl+s")
+        await shown(pilot, "submitted job 47")
+        assert "echo '\x1b[31mred\n[bold]'" in str(source.wishes[0][1])
+
+
+async def test_what_slurm_refuses_is_told_and_can_be_tried_again(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    source.trouble["submit"] = SlurmRefusedError("sbatch: error: invalid account")
+    source.answers["submit"] = lambda *_: "48"
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "invalid account")
+        del source.trouble["submit"]
+        await pilot.press("ctrl+s")
+        await shown(pilot, "submitted job 48")
+
+
+async def test_read_only_submits_nothing(open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path) -> None:
+    app = open_app(source, read_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "this screen is read-only")
+        assert source.wishes == []
