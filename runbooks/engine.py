@@ -301,7 +301,8 @@ def _longer(delay: float) -> float:
 
 def _optional(step: Step, action: Action) -> bool:
     """Whether the run goes on without a step; never without one that changes something."""
-    return step.arguments.get("optional") is True and not action.changes
+    changes = action.changes or step.arguments.get("changes") is True
+    return step.arguments.get("optional") is True and not changes
 
 
 def _crash_at(index: int, point: str) -> None:

@@ -105,8 +105,8 @@ def _step(step: PageStep, actions: Mapping[str, Kind]) -> Iterator[tuple[int, st
     else:
         own = {key: value for key, value in step.arguments.items() if key not in STEP_OPTIONS}
         yield from ((_line(step, sentence.split()[0]), sentence) for sentence in kind.lint(own))
-        if step.optional and kind.changes:
-            yield _line(step, "optional"), f"{step.action} changes something and cannot be optional"
+        if step.optional and (kind.changes or step.options.get("changes") is True):
+            yield _line(step, "optional"), f"{step.action} changes something here, and cannot be optional"
     if "optional" in step.options and not isinstance(step.options["optional"], bool):
         yield _line(step, "optional"), "optional is to be true or false"
     undo = step.options.get("undo")

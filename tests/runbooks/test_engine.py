@@ -293,8 +293,13 @@ class TestOptional:
         assert bench.states() == ["skipped", "done"]
         assert bench.journal.run(1).steps[0].why in {"nothing there", "the node is gone"}
 
-    def test_what_changes_something_is_never_optional(self, bench: Bench) -> None:
-        bench.odd(Failed("it broke"), changes=True, arguments={"optional": True})
+    @pytest.mark.parametrize(
+        ("changes", "arguments"), [(True, {"optional": True}), (False, {"optional": True, "changes": True})]
+    )
+    def test_what_changes_something_is_never_optional(
+        self, bench: Bench, changes: bool, arguments: Mapping[str, object]
+    ) -> None:
+        bench.odd(Failed("it broke"), changes=changes, arguments=arguments)
         assert bench.advance() is RunState.FAILED
 
 

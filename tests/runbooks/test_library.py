@@ -4,9 +4,11 @@ import re
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 import fleetward
+from fleetward.group import cli
 from fleetward.model.errors import UsageError
 from fleetward.runbooks.actions.registry import kinds
 from fleetward.runbooks.library import SHIPPED, library
@@ -72,6 +74,29 @@ def test_pages_that_a_page_names_are_there() -> None:
     named = {name for page in shipped() for name in re.findall(r"[Pp]age `([a-z-]+)`", page.text)}
     assert named
     assert named <= ids
+
+
+def test_commands_that_pages_name_are_there() -> None:
+    named = [
+        words.split()
+        for page in shipped()
+        for words in re.findall(r"(?:^|`)fleetward ((?:[a-z]+ ?)+)", page.text, re.MULTILINE)
+    ]
+    assert len(named) > 10
+    context = click.Context(cli)
+    for noun, *verbs in named:
+        command = cli.get_command(context, noun)
+        assert command is not None, noun
+        if isinstance(command, click.Group):
+            assert verbs[0] in command.commands, (noun, verbs)
+
+
+def test_units_of_ours_that_pages_name_are_installed_by_a_role() -> None:
+    units = {unit for page in shipped() for unit in re.findall(r"fleetward-[a-z-]+", page.text)}
+    roles = Path(fleetward.__file__).parent / "roles"
+    assert units
+    for unit in units:
+        assert list(roles.glob(f"*/templates/{unit}.service.j2")), unit
 
 
 def test_reading_and_checking_all_pages_takes_no_time() -> None:
