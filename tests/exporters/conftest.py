@@ -1,13 +1,11 @@
 """Readings as they would be recorded, and a node whose GPUs the stand-in plays."""
 
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from played_nvml import PlayedNode, build
 
-import fleetward
 from fleetward.exporters.gpu.readings import (
     CallError,
     DriverVersions,
@@ -51,47 +49,10 @@ def recorded() -> Recorded:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the stand-in for NVIDIA's library; the folder that it is in."""
-    folder = tmp_path_factory.mktemp("stand-in")
-    sources = Path(fleetward.__file__).parent / "lab" / "nvml"
-    done = subprocess.run(
-        ["sh", sources / "build.sh", folder / "libnvidia-ml.so.1"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"the stand-in does not build (gcc and libc6-dev are needed):\n{done.stderr}"
-    return folder
-
-
-@dataclass(frozen=True)
-class PlayedNode:
-    """The files that steer one stand-in, and the environment in which programs find it."""
-
-    folder: Path
-    library: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "LD_LIBRARY_PATH": str(self.library),
-            "FLEETWARD_NVML_DEFAULTS": str(self.folder / "defaults.conf"),
-            "FLEETWARD_NVML_SCENARIO": str(self.folder / "scenario.conf"),
-            "FLEETWARD_NVML_EVENTS": str(self.folder / "events"),
-            "FLEETWARD_NVML_DEVICES": str(self.folder / "nvidia"),
-            "FLEETWARD_NVML_TRACE": str(self.folder / "trace"),
-        }
-
-    def play(self, text: str) -> None:
-        """Put a scenario in place by atomic rename."""
-        unfinished = self.folder / "scenario.new"
-        unfinished.write_text(text)
-        unfinished.replace(self.folder / "scenario.conf")
-
-    def raise_xid(self, gpu: int, code: int) -> None:
-        with (self.folder / "events").open("a") as events:
-            events.write(f"xid {gpu} {code}\n")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture
-def played(tmp_path: Path, stand_in: Path) -> PlayedNode:
-    return PlayedNode(tmp_path, stand_in)
+def played(tmp_path: Path, library: Path) -> PlayedNode:
+    return PlayedNode(tmp_path, library)

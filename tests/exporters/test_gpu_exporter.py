@@ -19,7 +19,7 @@ from fleetward.exporters.serving import parse_listen
 from fleetward.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from conftest import PlayedNode
+    from played_nvml import PlayedNode
 
 
 @dataclass(frozen=True)

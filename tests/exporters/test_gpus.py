@@ -11,7 +11,8 @@ from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, GpuValues,
 from fleetward.exporters.gpu.table import document, table
 
 if TYPE_CHECKING:
-    from conftest import PlayedNode, Recorded
+    from conftest import Recorded
+    from played_nvml import PlayedNode
 
 
 def gpus(played: "PlayedNode", *options: str) -> str:

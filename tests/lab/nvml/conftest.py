@@ -1,19 +1,14 @@
 """The stand-in built for this machine, and a process that asks it questions through the unmodified pynvml."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-
-import fleetward
-
-SOURCES = Path(fleetward.__file__).parent / "lab" / "nvml"
+from played_nvml import PlayedNode, build
 
 # Runs in a process of its own: one line asks for one Python expression, one line of JSON answers.
 ASKER = """
@@ -66,54 +61,9 @@ class NvmlError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class PlayedNode:
-    """The files by which one stand-in is steered."""
-
-    folder: Path
-    library: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "LD_LIBRARY_PATH": str(self.library.parent),
-            "FLEETWARD_NVML_DEFAULTS": str(self.folder / "defaults.conf"),
-            "FLEETWARD_NVML_SCENARIO": str(self.folder / "scenario.conf"),
-            "FLEETWARD_NVML_EVENTS": str(self.folder / "events"),
-            "FLEETWARD_NVML_DEVICES": str(self.folder / "nvidia"),
-            "FLEETWARD_NVML_TRACE": str(self.folder / "trace"),
-        }
-
-    def device(self, minor: int) -> Path:
-        path = self.folder / f"nvidia{minor}"
-        path.touch()
-        return path
-
-    def play(self, text: str) -> None:
-        """Put a scenario in place as the lab does: by atomic rename."""
-        self._replace("scenario.conf", text)
-
-    def play_defaults(self, text: str) -> None:
-        self._replace("defaults.conf", text)
-
-    def _replace(self, name: str, text: str) -> None:
-        unfinished = self.folder / f"{name}.new"
-        unfinished.write_text(text)
-        unfinished.replace(self.folder / name)
-
-    def append_event(self, text: str) -> None:
-        with (self.folder / "events").open("a") as events:
-            events.write(text)
-
-
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the library, with warnings as errors."""
-    built = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    done = subprocess.run(["sh", SOURCES / "build.sh", built, "-Werror"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"the stand-in does not build (gcc and libc6-dev are needed):\n{done.stderr}"
-    return built
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture

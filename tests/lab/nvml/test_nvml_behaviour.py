@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Nvml, PlayedNode
+    from conftest import Nvml
+    from played_nvml import PlayedNode
 
 SCAN_AGE_SECONDS = 0.25
 """A little more than the library keeps what it found in /proc."""

@@ -12,7 +12,7 @@ import pytest
 import fleetward
 
 if TYPE_CHECKING:
-    from conftest import PlayedNode
+    from played_nvml import PlayedNode
 
 SOURCES = Path(fleetward.__file__).parent / "lab" / "nvml"
 

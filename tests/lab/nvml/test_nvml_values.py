@@ -7,7 +7,8 @@ import pytest
 from fleetward.lab import scenario
 
 if TYPE_CHECKING:
-    from conftest import Nvml, PlayedNode
+    from conftest import Nvml
+    from played_nvml import PlayedNode
 
 GPU_VALUES = [
     ("minor_number", 5, "n.nvmlDeviceGetMinorNumber(h(2))", 5),
