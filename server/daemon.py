@@ -27,7 +27,7 @@ from fleetward.runbooks.actions.registry import World, all_actions
 from fleetward.runbooks.clock import SystemClock
 from fleetward.runbooks.engine import Engine
 from fleetward.runbooks.nodes import NodeKeeper
-from fleetward.runbooks.prometheus import HttpPrometheus
+from fleetward.runbooks.prometheus import HttpPrometheus, Prometheus
 from fleetward.server.app import local_app, public_app
 from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
 from fleetward.server.declared import Declared
@@ -39,8 +39,9 @@ from fleetward.server.service import Backing, Service
 from fleetward.server.shelf import Shelf
 from fleetward.server.watch import Interest, PrometheusLooker, SlurmLooker, Source
 from fleetward.slurm.backends import connect
+from fleetward.slurm.client import SlurmClient
 from fleetward.store.claims import Claims
-from fleetward.store.database import Alone, Database
+from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
 from fleetward.store.incidents import Incidents
 from fleetward.store.modes import Modes
@@ -93,12 +94,12 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
         stack.callback(database.close)
         database.migrate()
         alone = stack.enter_context(database.hold_alone())
-        made = make(settings, database, alone, stack)
+        made = make(settings, database, alone.ensure, outside(settings, stack))
         local = stack.enter_context(_listening(Path(settings.daemon.socket)))
         public = stack.enter_context(tcp_socket(settings.daemon.listen))
         failed = stack.enter_context(_ended_by_a_mistake())
         stopping = threading.Event()
-        threads = _start(made, stopping)
+        threads = start(made, stopping)
 
         def ready() -> None:
             announce(
@@ -111,7 +112,7 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
             serve(apps[0], local, apps[1], public, ready)
         finally:
             _tell_systemd("STOPPING=1")
-            is_clean = _stop(made, stopping, threads)
+            is_clean = stop(made, stopping, threads)
     if failed:
         raise failed[0]
     if not is_clean:
@@ -122,28 +123,47 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
         os._exit(ExitCode.DONE)
 
 
-def make(settings: Settings, database: Database, alone: Alone, stack: ExitStack) -> Made:
-    """Put the parts together; nothing is asked of Slurm, Prometheus or a node yet."""
-    # What acts speaks through Slurm's own programs: many threads at once, each call a process of its own.
-    acting = stack.enter_context(connect("command-line", log.warning))
-    looking = stack.enter_context(connect(os.environ.get("FLEETWARD_SLURM_BACKEND", "auto"), log.warning))
-    prometheus = HttpPrometheus(settings.daemon.prometheus_url)
-    clock = SystemClock()
+@dataclass(frozen=True)
+class Outside:
+    """What the daemon reaches beside its database."""
+
+    acting: SlurmClient
+    """For claims and steps; used by many threads at once."""
+    looking: SlurmClient
+    """For the picture; used by one."""
+    prometheus: Prometheus
+    runner: NodeRunner
+    clock: SystemClock
+
+
+def outside(settings: Settings, stack: ExitStack) -> Outside:
+    """Return the ways to Slurm, Prometheus and the nodes; nothing is asked of them yet."""
+    return Outside(
+        # What acts speaks through Slurm's own programs: each call is a process of its own.
+        acting=stack.enter_context(connect("command-line", log.warning)),
+        looking=stack.enter_context(connect(os.environ.get("FLEETWARD_SLURM_BACKEND", "auto"), log.warning)),
+        prometheus=HttpPrometheus(settings.daemon.prometheus_url),
+        runner=AnsibleNodeRunner(Path(settings.daemon.inventory)) if settings.daemon.inventory else NoNodes(),
+        clock=SystemClock(),
+    )
+
+
+def make(settings: Settings, database: Database, still_alone: Callable[[], None], out: Outside) -> Made:
+    """Put the parts together; none is at work yet."""
     guardrail = Guardrail(settings.guardrails.absolute, settings.guardrails.share)
     incidents, runs, claims, modes = Incidents(database), Runs(database), Claims(database), Modes(database)
     shelf = Shelf([Path(folder) for folder in settings.runbooks.folders], modes)
-    keeper = NodeKeeper(acting, claims, guardrail, clock)
-    inventory = Path(settings.daemon.inventory) if settings.daemon.inventory else None
-    declared = Declared(inventory)
-    runner: NodeRunner = AnsibleNodeRunner(inventory) if inventory else NoNodes()
+    keeper = NodeKeeper(out.acting, claims, guardrail, out.clock)
+    declared = Declared(Path(settings.daemon.inventory) if settings.daemon.inventory else None)
     interest = Interest()
-    slurm = Source("slurm", SlurmLooker(looking, interest), SLURM_SECONDS)
-    gpus = Source("prometheus", PrometheusLooker(prometheus, interest), PROMETHEUS_SECONDS)
+    slurm = Source("slurm", SlurmLooker(out.looking, interest), SLURM_SECONDS)
+    gpus = Source("prometheus", PrometheusLooker(out.prometheus, interest), PROMETHEUS_SECONDS)
     registry = CollectorRegistry()
     legs = Legs(registry)
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=registry)
-    engine = Engine(runs, all_actions(World(acting, keeper, prometheus, runner, clock)), clock, shelf.pages)
+    world = World(out.acting, keeper, out.prometheus, out.runner, out.clock)
+    engine = Engine(runs, all_actions(world), out.clock, shelf.pages)
     news = threading.Event()
     executor = Executor(engine, runs, news.set)
     hands = Hands(
@@ -158,14 +178,14 @@ def make(settings: Settings, database: Database, alone: Alone, stack: ExitStack)
         slurm=slurm,
         declared=declared.racks,
     )
-    autopilot = Autopilot(hands, alone.ensure, news)
+    autopilot = Autopilot(hands, still_alone, news)
     backing = Backing(database, modes, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url)
     service = Service(hands, backing, autopilot)
     registry.register(DaemonCollector(service.status, lambda: incidents.list(NOT_CLOSED, MOST_INCIDENTS)))
     return Made(service, Intake(incidents, shelf, autopilot, legs), autopilot, executor, (slurm, gpus), registry)
 
 
-def _start(made: Made, stopping: threading.Event) -> list[threading.Thread]:
+def start(made: Made, stopping: threading.Event) -> list[threading.Thread]:
     """Set all to work; the autopilot's first round takes up the runs that are under way."""
     work = {source.name: source.run for source in made.sources} | {"autopilot": made.autopilot.run}
     threads = [threading.Thread(target=run, args=(stopping,), name=name, daemon=True) for name, run in work.items()]
@@ -174,7 +194,7 @@ def _start(made: Made, stopping: threading.Event) -> list[threading.Thread]:
     return threads
 
 
-def _stop(made: Made, stopping: threading.Event, threads: list[threading.Thread]) -> bool:
+def stop(made: Made, stopping: threading.Event, threads: list[threading.Thread]) -> bool:
     """Let everything come to rest; return whether it did."""
     stopping.set()
     is_clean = made.executor.stop(STOP_SECONDS)

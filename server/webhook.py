@@ -27,8 +27,8 @@ def is_authorized(header: str, token: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """Return text as PostgreSQL keeps it: no NUL, no half of a surrogate pair, of bounded length."""
-    return text[:MOST_CHARACTERS].encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """Return text as PostgreSQL keeps it: no NUL, of bounded length."""
+    return text[:MOST_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 Text = Annotated[str, AfterValidator(clean)]

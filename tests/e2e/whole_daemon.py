@@ -1,0 +1,156 @@
+"""A whole daemon in one process: a real record in PostgreSQL, Slurm and Prometheus played, no network."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from played_slurm import PlayedSlurm
+from starlette.testclient import TestClient
+
+from fleetward.runbooks.actions.node_run import NodeStep
+from fleetward.runbooks.prometheus import Sample
+from fleetward.server.daemon import Made, NoNodes
+from fleetward.store.database import Database
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+TOKEN = "a-token-of-the-webhook"
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+PAGE = """\
+---
+id: test-node-broken
+title: A node is broken
+alerts: [NodeBroken]
+severity: critical
+params: {node: {from: labels.node}}
+blast: node
+mode: %(mode)s
+---
+# A node is broken
+
+## Meaning
+{{ node }} is broken. <script>alert(1)</script>
+
+## Impact
+Jobs die.
+
+## Diagnosis
+Look.
+
+## Mitigation
+```step drain
+slurm.drain: "{{ node }}"
+why: "it is broken"
+```
+
+## Verification
+```step mended
+approve: "Was {{ node }} mended?"
+```
+```step back
+slurm.resume: "{{ node }}"
+```
+
+## Escalation
+Call.
+
+## History
+None.
+"""
+
+
+@dataclass
+class PlayedPrometheus:
+    """Answers with what a test put in, by a word that the question has in it."""
+
+    answers: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    raises: Exception | None = None
+
+    def query(self, expression: str) -> tuple[Sample, ...]:
+        if self.raises is not None:
+            raise self.raises
+        return next((found for word, found in self.answers.items() if word in expression), ())
+
+
+@dataclass
+class Daemon:
+    """The daemon under test and the world that it sees."""
+
+    made: Made
+    slurm: PlayedSlurm
+    prometheus: PlayedPrometheus
+    folder: Path
+    database: Database
+    local: TestClient
+    public: TestClient
+
+    def post(self, *alerts: Mapping[str, Any], token: str = TOKEN) -> httpx.Response:
+        answer: httpx.Response = self.public.post(
+            "/alertmanager",
+            content=json.dumps({"version": "4", "alerts": alerts}),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+        return answer
+
+    def get(self, path: str) -> Document:
+        answer = self.local.get(path)
+        assert answer.status_code == 200, answer.text
+        found: Document = answer.json()
+        return found
+
+    def ask(self, path: str, **body: object) -> Document:
+        answer = self.local.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        found: Document = answer.json()
+        return found
+
+    def incident(self, number: int = 1) -> Document:
+        return self.get(f"/v1/incidents/{number}")
+
+    def run(self, number: int = 1) -> Document:
+        return self.get(f"/v1/runs/{number}")
+
+    def page(self, mode: str) -> None:
+        (self.folder / "test-node-broken.md").write_text(PAGE % {"mode": mode})
+
+
+def alert(name: str = "NodeBroken", *, status: str = "firing", fingerprint: str = "", **labels: str) -> dict[str, Any]:
+    named = {"alertname": name, "severity": "critical", "node": "gpu002"} | labels
+    return {
+        "status": status,
+        "labels": {key: value for key, value in named.items() if value},
+        "annotations": {"summary": f"{name} on {named['node']}"},
+        "startsAt": NOON.isoformat(),
+        "endsAt": NOON.isoformat() if status == "resolved" else "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus",
+        "fingerprint": fingerprint or "".join(each for each in "".join(named.values()) if each.isalnum())[:60],
+    }
+
+
+def eventually(holds: Callable[[], T], seconds: float = 15) -> T:
+    """Return what becomes true within so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < until, f"did not come to hold within {seconds} s; the last was {found!r}"
+        time.sleep(0.02)
+
+
+@dataclass
+class PlayedRunner(NoNodes):
+    """Notes what was to run on nodes."""
+
+    ran: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
+        self.ran.append((node, tuple(argv)))
+        return super().run(node, argv, marker, seconds, up_for)
