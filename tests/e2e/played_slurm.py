@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleetward.model.claims import Claim, ClaimClass
+from fleetward.model.guardrails import Guardrail
+from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.slurm.client import (
     ENDED,
     Accounting,
@@ -221,3 +223,24 @@ class PlayedClaims:
     def _fail(self) -> None:
         if self.raises is not None:
             raise self.raises
+
+
+@dataclass
+class PlayedWorld:
+    """What actions reach; `said` is what they told whoever watches."""
+
+    clock: PlayedClock
+    slurm: PlayedSlurm
+    claims: PlayedClaims
+    keeper: NodeKeeper
+    said: list[str] = field(default_factory=list)
+
+    def report(self, text: str) -> None:
+        self.said.append(text)
+
+
+def world_of(*things: Node | Job) -> PlayedWorld:
+    clock = PlayedClock()
+    slurm, claims = PlayedSlurm(clock), PlayedClaims(clock)
+    slurm.add(*things)
+    return PlayedWorld(clock, slurm, claims, NodeKeeper(slurm, claims, Guardrail(), clock))

@@ -7,21 +7,20 @@ interpreter of pyslurm among them. pyslurm is built by the tasks of the role tha
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_clusters import Cluster, engine, eventually, running, script, small_cluster
 
 import fleetward
 from fleetward.slurm.client import (
     Job,
-    JobDetail,
     NodeGpus,
     NoSuchJobError,
     SlurmClient,
@@ -30,69 +29,15 @@ from fleetward.slurm.client import (
 )
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.pyslurm_backend import PyslurmClient
-from fleetward.slurm.worker import PROGRAM, Worker
+from fleetward.slurm.worker import Worker
 
 pytestmark = pytest.mark.slurm
 
-PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct")
-PYSLURM = "/opt/fleetward-pyslurm/bin/python"
 ON_FORKY = pytest.mark.suite("forky")  # pyslurm builds against no Slurm that trixie has
 BACKENDS = ["command-line", pytest.param("pyslurm", marks=ON_FORKY)]
 ODD_NAME = (
     "na me \"q' |\nJobId=99 JobState=COMPLETED \x1b[31m\n     Nodes=gpu001 CPU_IDs=0 Mem=1 GRES=gpu:h100:9(IDX:0-8)"
 )
-
-
-def engine() -> str:
-    """Return podman, or docker where that is what there is."""
-    found = shutil.which("podman") or shutil.which("docker")
-    assert found is not None, "the contract wants podman or docker"
-    return found
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A container with a whole Slurm, and the scripts that stand for its programs here."""
-
-    name: str
-    bin: Path
-
-    def told(self, *argv: str, limit: float = 60) -> str:
-        """Run a program in the container and return what it printed."""
-        done = subprocess.run(
-            [engine(), "exec", self.name, *argv], capture_output=True, text=True, timeout=limit, check=False
-        )
-        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("FLEETWARD_")}
-        return kept | {
-            "PATH": f"{self.bin}:{os.environ['PATH']}",
-            "FLEETWARD_PYSLURM_PYTHON": str(self.bin / "python"),
-        }
-
-
-def start(image: str, folder: Path) -> Cluster:
-    name = f"fleetward-contract-{os.getpid()}"
-    script = Path(__file__).with_name("small_cluster.sh")
-    options = [
-        *(["--runtime", "runc"] if "podman" in engine() and shutil.which("runc") else []),
-        *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768", "--cap-add=MKNOD"),
-        f"--volume={script}:/cluster.sh:ro",
-        f"--volume={PROGRAM.parent.resolve()}:{PROGRAM.parent}:ro",
-        *("--name", name, "--hostname", "head", "--entrypoint=sleep"),
-    ]
-    begin = [engine(), "run", "--detach", *options, image, "infinity"]
-    subprocess.run(begin, check=True, stdout=subprocess.DEVNULL)
-    cluster = Cluster(name, folder)
-    for program in (*PROGRAMS, "python"):
-        real = PYSLURM if program == "python" else program
-        path = folder / program
-        path.write_text(f'#!/bin/sh\nexec {engine()} exec -i -e SLURM_TIME_FORMAT {name} {real} "$@"\n')
-        path.chmod(0o755)
-    return cluster
 
 
 def build_pyslurm(cluster: Cluster, folder: Path) -> None:
@@ -133,13 +78,8 @@ def build_pyslurm(cluster: Cluster, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster(node_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    started = start(node_image, tmp_path_factory.mktemp("programs"))
-    try:
-        started.told("sh", "/cluster.sh", limit=120)
+    with small_cluster(node_image, tmp_path_factory.mktemp("programs")) as started:
         yield started
-    finally:
-        remove = [engine(), "rm", "--force", "--time", "0", "--volumes", started.name]
-        subprocess.run(remove, check=True, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)
@@ -174,23 +114,6 @@ def idle(case: Case) -> Case:
     nodes = ["sinfo", "--noheader", "--Node", "--partition=gpu", "--states=idle", "--format=%N"]
     eventually(lambda: case.cluster.told(*nodes).split() == ["gpu001", "gpu002"])
     return case
-
-
-def eventually(holds: Callable[[], bool], limit: float = 30) -> None:
-    until = time.monotonic() + limit
-    while not holds():
-        assert time.monotonic() < until, f"did not come to hold within {limit} s"
-        time.sleep(0.3)
-
-
-def script(*options: str, command: str = "sleep 300") -> str:
-    lines = "".join(f"#SBATCH {option}\n" for option in ("--output=/dev/null", "--mem=100M", *options))
-    return f"#!/bin/sh\n{lines}{command}\n"
-
-
-def running(client: SlurmClient, job_id: str) -> JobDetail:
-    eventually(lambda: client.job(job_id).job.state == "RUNNING")
-    return client.job(job_id)
 
 
 def in_queue(client: SlurmClient, job_id: str) -> Job:

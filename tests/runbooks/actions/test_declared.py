@@ -1,0 +1,70 @@
+"""What lint says about the arguments of every kind of action, and that the registry knows them all."""
+
+import pytest
+from played_slurm import PlayedWorld
+
+from fleetward.runbooks.actions.node_run import NoNodeRunner
+from fleetward.runbooks.actions.registry import World, all_actions, kinds
+from fleetward.runbooks.prometheus import RecordedPrometheus
+
+NODE = "{{ node }}"
+
+GOOD: list[tuple[str, dict[str, object]]] = [
+    ("slurm.drain", {"": NODE, "why": "GPU {{ gpu }} off the bus"}),
+    ("slurm.drain", {"": "gpu001", "class": "maintenance"}),
+    ("slurm.resume", {"": NODE}),
+    ("slurm.requeue", {"": NODE, "failed_within": "10m"}),
+    ("node.run", {"": ["nvidia-smi", "-i", "{{ gpu }}"], "on": NODE}),
+    ("node.run", {"": ["true"], "on": NODE, "expect": {"exit": 1, "lacks": "x"}, "within": "2m", "changes": True}),
+    ("prometheus.expect", {"": "min(gpu_up{node=$node}) == 1", "for": "30s", "within": "1h"}),
+    ("approve", {"": "Is the GPU replaced?"}),
+    ("wait", {"": "30s"}),
+]
+
+BAD: list[tuple[str, dict[str, object], str]] = [
+    ("slurm.drain", {"": "gpu001,gpu002"}, "slurm.drain is to be the name of one node"),
+    ("slurm.drain", {"": "{{ node }} {{ gpu }}"}, "name of one node"),
+    ("slurm.drain", {"": None}, "name of one node"),
+    ("slurm.drain", {"": "all"}, "name of one node"),
+    ("slurm.drain", {"": NODE, "why": ""}, "why is to be a text"),
+    ("slurm.drain", {"": NODE, "class": "broken"}, "class is to be one of node_problem, user_problem, maintenance"),
+    ("slurm.drain", {"": NODE, "because": "x"}, "because is no option of slurm.drain; it has class, why"),
+    ("slurm.resume", {"": NODE, "why": "x"}, "why is no option of slurm.resume; it has none"),
+    ("slurm.requeue", {"": NODE, "failed_within": "soon"}, "failed_within is to be a length of time"),
+    ("node.run", {"": ["true"]}, "node.run needs on"),
+    ("node.run", {"": "rm -rf /", "on": NODE}, "node.run is to be a list of arguments"),
+    ("node.run", {"": [], "on": NODE}, "list of arguments"),
+    ("node.run", {"": ["sleep", 3], "on": NODE}, "list of arguments"),
+    ("node.run", {"": ["a\0b"], "on": NODE}, "list of arguments"),
+    ("node.run", {"": [""], "on": NODE}, "begins with an empty text"),
+    ("node.run", {"": ["true"], "on": NODE, "expect": {"has": "x"}}, "expect is to have some of"),
+    ("node.run", {"": ["true"], "on": NODE, "expect": {"contains": 3}}, "expect contains is to be a text"),
+    ("node.run", {"": ["true"], "on": NODE, "expect": {"exit": "0"}}, "expect exit is to be a number"),
+    ("node.run", {"": ["true"], "on": NODE, "expect": {"exit": True}}, "expect exit is to be a number"),
+    ("node.run", {"": ["true"], "on": NODE, "changes": "yes"}, "changes is to be true or false"),
+    ("prometheus.expect", {"": ""}, "prometheus.expect is to be a text"),
+    ("prometheus.expect", {"": "up", "for": 30}, "for is to be a length of time"),
+    ("approve", {"": ["x"]}, "approve is to be a text"),
+    ("wait", {"": "0s"}, "wait is to be a length of time"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments"), GOOD)
+def test_what_is_right_is_not_complained_about(kind: str, arguments: dict[str, object]) -> None:
+    assert kinds()[kind].lint(arguments) == []
+
+
+@pytest.mark.parametrize(("kind", "arguments", "said"), BAD)
+def test_what_is_wrong_is_said_once(kind: str, arguments: dict[str, object], said: str) -> None:
+    found = kinds()[kind].lint(arguments)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_every_kind_has_its_action(world: PlayedWorld) -> None:
+    reached = NoNodeRunner()
+    actions = all_actions(World(world.slurm, world.keeper, RecordedPrometheus({}), reached, world.clock))
+    assert actions.keys() == kinds().keys()
+    for name, action in actions.items():
+        assert (action.kind, action.changes) == (name, kinds()[name].changes)
+        assert action.lint({"": 7}) == kinds()[name].lint({"": 7}) != []
