@@ -48,7 +48,8 @@ def mode(page: str, mode: str, as_json: bool, socket: Path | None) -> None:
     if as_json:
         echo_json({"modes": dict(modes)})
     else:
-        click.echo(table(("RUNBOOK", "MODE"), sorted((name, str(now)) for name, now in modes.items())))
+        changed = [(name, str(now)) for name, now in sorted(modes.items()) if page in {"all", name}]
+        click.echo(table(("RUNBOOK", "MODE"), changed))
 
 
 def _overview(found: "DaemonStatus") -> str:

@@ -1,19 +1,15 @@
 """The command in a process of its own, on recorded answers, stand-ins for Slurm's programs, or a played daemon."""
 
-import io
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from in_process import run_command
 from played_daemon import PlayedDaemon, Served
-
-from fleetward import group
 
 RECORDINGS = Path(__file__).parent.parent / "slurm" / "recordings"
 
@@ -64,27 +60,15 @@ def daemon() -> Iterator[PlayedDaemon]:
     """Return a daemon that listens; what it holds may be changed at any time."""
     with tempfile.TemporaryDirectory() as folder:  # a socket's path has room for 107 characters only
         played = PlayedDaemon(socket=Path(folder) / "daemon.sock")
-        with Served(played):
+        with Served(played, played.socket):
             yield played
 
 
 @pytest.fixture
-def asking(daemon: PlayedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleetward:
-    """Return a way to run the command against that daemon, within this process: as `fleetward`, and faster."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # SIGPIPE stays as this process has it
-    monkeypatch.chdir(tmp_path)
+def asking(daemon: PlayedDaemon, tmp_path: Path) -> Fleetward:
+    """Return a way to run the command against that daemon."""
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        printed, said = io.StringIO(), io.StringIO()
-        with monkeypatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith("FLEETWARD_")]:
-                patch.delenv(name)
-            for name, value in ({"FLEETWARD_DAEMON_SOCKET": str(daemon.socket)} | variables).items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["fleetward", *arguments])
-            patch.setattr(sys, "stdin", io.StringIO())
-            with redirect_stdout(printed), redirect_stderr(said), pytest.raises(SystemExit) as ended:
-                group.run()
-        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), printed.getvalue(), said.getvalue())
+        return run_command(tmp_path, *arguments, **{"FLEETWARD_DAEMON_SOCKET": str(daemon.socket)} | variables)
 
     return run

@@ -16,7 +16,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookStepView, RunbookView
@@ -259,12 +259,12 @@ class _Refusing:
 
 
 class Served:
-    """Serves a daemon in a thread from entering to leaving."""
+    """Serves an application on a unix socket, in a thread, from entering to leaving."""
 
-    def __init__(self, daemon: PlayedDaemon) -> None:
+    def __init__(self, app: ASGIApp, socket: Path) -> None:
         config = uvicorn.Config(
-            daemon,
-            uds=str(daemon.socket),
+            app,
+            uds=str(socket),
             http=PeerProtocol,
             log_level="critical",
             lifespan="off",
