@@ -13,6 +13,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from fleetward.model.errors import OutOfReachError, RefusedError, UsageError
+from fleetward.store.patience import Limit, Patience
 
 Connection = psycopg.Connection[DictRow]
 
@@ -21,6 +22,8 @@ PATIENCE = 1.5
 """Seconds to wait for a connection; asking why there is none comes on top, and is instant where it is refused."""
 CONNECT_SECONDS = 2
 STATEMENT_SECONDS = 10
+SILENCE_SECONDS = 5.0
+"""How long a transaction may take beyond what one statement may."""
 _ALONE = 0x666C6565
 """Key of the advisory lock that the one daemon holds."""
 
@@ -60,6 +63,8 @@ class Database:
             open=False,
         )
         self._opening = threading.Lock()
+        self._patience = Patience()
+        self._longest = statement_seconds + SILENCE_SECONDS
 
     @property
     def place(self) -> str:
@@ -76,10 +81,8 @@ class Database:
         """
         connection = self._take()
         try:
-            with connection.transaction():
+            with self.limit(connection, self._longest), connection.transaction():
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise self._lost(error) from error
         finally:
             self._pool.putconn(connection)
 
@@ -94,6 +97,16 @@ class Database:
             return psycopg.connect(**self._parameters, autocommit=True)
         except psycopg.OperationalError as error:
             raise self._lost(error) from error
+
+    @contextmanager
+    def limit(self, connection: Connection, seconds: float) -> Iterator[None]:
+        """Turn what goes wrong with a connection, and silence for so long, into StoreOutOfReachError."""
+        limit: Limit | None = None
+        try:
+            with self._patience.limit(connection, seconds) as limit:
+                yield
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise self._lost(f"no answer for {seconds:g} s" if limit and limit.is_over else error) from error
 
     def migrate(self) -> None:
         """Bring the schema to this release; safe where several do it at once."""
@@ -140,8 +153,9 @@ class Database:
             except PoolTimeout as error:
                 raise self._lost(self._why_not() or error) from error
             try:
-                ConnectionPool.check_connection(connection)
-            except psycopg.Error:
+                with self.limit(connection, PATIENCE):
+                    ConnectionPool.check_connection(connection)
+            except StoreOutOfReachError:
                 connection.close()
                 self._pool.putconn(connection)
             else:
@@ -155,7 +169,7 @@ class Database:
             return error
         return None
 
-    def _lost(self, error: Exception) -> StoreOutOfReachError:
+    def _lost(self, error: Exception | str) -> StoreOutOfReachError:
         why = " ".join(str(error).split()) or type(error).__name__
         return StoreOutOfReachError(
             f"PostgreSQL ({self.place}) is out of reach: {why.rstrip('.?')}. Nothing is lost that was recorded; "
@@ -178,17 +192,19 @@ class Alone:
         """
         if self._connection is not None:
             try:
-                self._connection.execute("select 1")
-            except psycopg.Error:
+                with self._database.limit(self._connection, PATIENCE):
+                    self._connection.execute("select 1")
+            except StoreOutOfReachError:
                 self.close()
             else:
                 return
         connection = self._database.connect()
         try:
-            row = connection.execute("select pg_try_advisory_lock(%s) as held", [_ALONE]).fetchone()
-        except psycopg.OperationalError as error:
+            with self._database.limit(connection, PATIENCE):
+                row = connection.execute("select pg_try_advisory_lock(%s) as held", [_ALONE]).fetchone()
+        except StoreOutOfReachError:
             connection.close()
-            raise StoreOutOfReachError(f"PostgreSQL ({self._database.place}) went away: {error}") from error
+            raise
         if row is None or not row["held"]:
             connection.close()
             raise AnotherDaemonError(

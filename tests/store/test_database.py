@@ -1,13 +1,18 @@
 """The way to PostgreSQL: one error for what is lost, and it heals by itself."""
 
+import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.store.database import AnotherDaemonError, Database, StoreOutOfReachError
 from fleetward.store.embedded import EmbeddedPostgres
+from fleetward.store.patience import Patience
 
 
 def count_of_tables(database: Database) -> int:
@@ -105,6 +110,53 @@ class TestStopAndStart:
         postgres.start()
         for _ in range(5):
             database.check()
+
+
+class TestSilence:
+    """A server that hangs: it accepts connections and answers nothing."""
+
+    @pytest.fixture
+    def frozen(self, database: Database, postgres: EmbeddedPostgres) -> Iterator[None]:
+        """Stop the server's processes where they stand, the one that serves our connection with it."""
+        with database.transaction() as connection:
+            row = connection.execute("select pg_backend_pid() as pid").fetchone()
+        assert row is not None
+        pids = [postgres.pid, int(row["pid"])]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    @pytest.mark.usefixtures("frozen")
+    def test_is_out_of_reach_within_seconds(self, database: Database) -> None:
+        begun = time.monotonic()
+        with pytest.raises(StoreOutOfReachError, match="timeout"):
+            database.check()
+        assert time.monotonic() - begun < 6
+
+    def test_in_the_middle_of_a_transaction_ends_it(self, database: Database, postgres: EmbeddedPostgres) -> None:
+        hasty = Database(of(postgres, "postgres"), statement_seconds=0)  # 0: PostgreSQL itself sets no limit
+        with hasty.transaction():
+            pass
+        begun = time.monotonic()
+        with pytest.raises(StoreOutOfReachError, match="no answer for 5 s"), hasty.transaction() as connection:
+            connection.execute("select pg_sleep(30)")
+        assert 5 <= time.monotonic() - begun < 8
+        hasty.check()
+        hasty.close()
+
+    def test_does_not_cut_what_is_in_time(self, database: Database) -> None:
+        patience = Patience()
+        with database.connect() as first, database.connect() as second:
+            with patience.limit(first, 0.2) as over, pytest.raises(psycopg.OperationalError):
+                first.execute("select pg_sleep(5)")
+            assert over.is_over
+            with patience.limit(second, 0.5) as limit:
+                second.execute("select pg_sleep(0.1)")
+            time.sleep(0.6)
+            assert not limit.is_over
+            assert second.execute("select 1 as one").fetchone() == {"one": 1}
 
 
 class TestMigrate:
