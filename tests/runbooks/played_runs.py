@@ -70,6 +70,7 @@ class FileJournal:
         run = Run(
             1, new.runbook, new.title, None, {}, new.digest, new.mode, new.state, "", "alice", NOW, steps=new.steps
         )
+        self._path.with_suffix(".page").write_text(new.page)
         self._save(run)
         return run
 
@@ -79,7 +80,7 @@ class FileJournal:
         return run
 
     def page(self, run_id: int) -> str:
-        return PAGE_TEXT
+        return self._path.with_suffix(".page").read_text()
 
     def set_run_state(self, run_id: int, state: RunState, why: str = "") -> None:
         run = self.run(run_id)
@@ -123,6 +124,9 @@ class FileJournal:
         self._change(run_id, index, state=state, why="")
         self._save(replace(self.run(run_id), state=RunState.RUNNING, why=""))
         return self.run(run_id)
+
+    def approve_step(self, run_id: int, index: int, who: str) -> None:
+        self._change(run_id, index, outcome={"approved_by": who})
 
     def abort(self, run_id: int, who: str) -> Run:
         self._save(replace(self.run(run_id), state=RunState.ABORTED, why=f"aborted by {who}"))
