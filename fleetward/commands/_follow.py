@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fleetward.commands._daemon import clock
+from fleetward.commands._daemon import clock, moment
 from fleetward.commands._run_words import asks, output_lines
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.incidents import IncidentState, TimelineEntry
@@ -61,9 +61,10 @@ def unfinished(view: IncidentView) -> Run | None:
     return newest if asks(newest) or (newest.state.ended and newest.state is not RunState.DONE) else None
 
 
-def entry_line(entry: TimelineEntry) -> str:
+def entry_line(entry: TimelineEntry, *, dated: bool = False) -> str:
     """Return one line of a timeline."""
-    return f"{clock(entry.at)}  {printable(entry.kind):<6}  {printable(entry.who):<12}  {printable(entry.text)}"
+    at = moment(entry.at) if dated else clock(entry.at)
+    return f"{at}  {printable(entry.kind):<6}  {printable(entry.who):<12}  {printable(entry.text)}"
 
 
 @dataclass

@@ -24,7 +24,7 @@ class RunFailedError(FleetwardError):
 
 
 def overview(run: Run) -> str:
-    """Return a run with its steps, each with what it will do, and the output of those that have some."""
+    """Return a run with its steps, what each will do, and below them what is to be said of them and their output."""
     about = f" for i{run.incident}" if run.incident is not None else ""
     lines = [
         f"r{run.id}  {printable(run.title)} ({printable(run.runbook)}){about}",
@@ -44,8 +44,10 @@ def overview(run: Run) -> str:
         table(("#", "STEP", "SECTION", "STATE", "WHAT"), [_row(step) for step in run.steps]),
     ]
     for step in run.steps:
-        if step.output.strip():
-            lines += ["", f"output of {printable(step.name)}:", *output_lines(step.output)]
+        if step.why or step.output.strip():
+            why = f": {printable(step.why)}" if step.why else ""
+            lines += ["", f"{printable(step.name)} {step.state}{why}"]
+            lines += output_lines(step.output) if step.output.strip() else []
     return "\n".join(lines)
 
 
@@ -54,8 +56,7 @@ def _facts(facts: Mapping[str, str]) -> list[str]:
 
 
 def _row(step: Step) -> tuple[str, ...]:
-    state = f"{step.state}: {step.why}" if step.why else str(step.state)
-    return str(step.index), step.name, step.section, state, what(step)
+    return str(step.index), step.name, step.section, str(step.state), what(step)
 
 
 def what(step: Step) -> str:

@@ -147,7 +147,8 @@ def _overview(view: "IncidentView") -> str:
         lines.append(f"  closed       {moment(one.closed_at)} by {printable(one.closed_by)}")
     if view.page_url:
         lines.append(f"  page         {printable(view.page_url)}")
-    lines += ["", *map(entry_line, view.timeline)]
+    days = {moment(entry.at)[:10] for entry in view.timeline}
+    lines += ["", *(entry_line(entry, dated=len(days) > 1) for entry in view.timeline)]
     for run in view.runs:
         lines += ["", overview(run)]
         if question := asks(run):

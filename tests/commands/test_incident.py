@@ -1,8 +1,10 @@
 """`fleetward incident` against a daemon that plays the contract."""
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from played_daemon import ME, NOON, PlayedDaemon, entry, incident, run
@@ -53,6 +55,14 @@ def test_show_tells_timeline_and_run_with_what_each_step_does(asking: Asking, na
     assert "http://head:9720/runbooks/gpu-off-bus" in done.stdout
     assert "slurm.drain gpu002 why='GPU 3 off the bus'" in done.stdout
     assert done.stdout.endswith("r7 waits for an approval: `fleetward runbook approve r7`\n")
+
+
+def test_a_timeline_of_several_days_has_its_dates(asking: Asking, daemon: PlayedDaemon) -> None:
+    later = dataclasses.replace(entry(2, "still there"), at=NOON + timedelta(days=2))
+    daemon.timeline = [entry(1, "fires"), later]
+    shown = asking("incident", "show", "12").stdout
+    for at in (NOON, later.at):
+        assert at.astimezone().strftime("%Y-%m-%d %H:%M:%S  note") in shown
 
 
 def test_show_without_a_number_is_the_newest_that_is_not_closed(asking: Asking, daemon: PlayedDaemon) -> None:

@@ -224,7 +224,9 @@ def test_a_stopped_run_is_told_about_the_step_at_which_it_stopped(asking: Asking
 
 def test_runs_and_status_show_where_each_stands(asking: Asking, daemon: PlayedDaemon) -> None:
     stopped = run(RunState.STOPPED, StepState.DONE, StepState.UNKNOWN, why="was it done?")
-    steps = (dataclasses.replace(stopped.steps[0], output="one\ntwo\n"), *stopped.steps[1:])
+    looked, unknown, last = stopped.steps
+    looked = dataclasses.replace(looked, output="one\ntwo\n")
+    steps = (looked, dataclasses.replace(unknown, why="killed in the middle"), last)
     daemon.looks_at_run = [dataclasses.replace(stopped, steps=steps)]
     row = asking("runbook", "runs", "--limit", "1").stdout.splitlines()[1]
     assert row.split()[:5] == ["r7", "gpu-off-bus", "i12", "stopped", "drain"]
@@ -232,5 +234,5 @@ def test_runs_and_status_show_where_each_stands(asking: Asking, daemon: PlayedDa
     assert daemon.asked[-1].query == {"limit": "1"}
     shown = asking("runbook", "status", "7").stdout
     assert "state        stopped: was it done?" in shown
-    assert shown.endswith("output of look:\n  | one\n  | two\n")
+    assert shown.endswith("look done\n  | one\n  | two\n\ndrain unknown: killed in the middle\n")
     assert json.loads(asking("runbook", "status", "7", "--json").stdout)["digest"] == DIGEST
