@@ -87,7 +87,6 @@ class LineTable(ScrollView, Generic[T], can_focus=True):
         self._top_until_moved, self._moved = top_until_moved, False
         self._items: tuple[T, ...] = ()
         self._rows: Sequence[T] = ()
-        self._index: dict[str, int] = {}
         self._cursor = 0
         self._told = ""
         self._words: dict[str, str] | None = None
@@ -129,9 +128,16 @@ class LineTable(ScrollView, Generic[T], can_focus=True):
 
     def choose(self, key: str) -> None:
         """Put the cursor onto an item, if it is shown."""
-        if key in self._index:
+        if (at := self._find(key)) is not None:
             self._moved = True
-            self._stand(self._index[key])
+            self._stand(at)
+
+    def _find(self, key: str) -> int | None:
+        """Return where a key stands: mostly where the cursor is, else one look over all is cheaper than an index."""
+        rows, place = self._rows, self._cursor
+        if not key or (place < len(rows) and self._key(rows[place]) == key):
+            return place if key else None
+        return next((at for at, item in enumerate(rows) if self._key(item) == key), None)
 
     def key_of(self, item: T) -> str:
         """Return the key by which cursor and marks know an item."""
@@ -152,9 +158,12 @@ class LineTable(ScrollView, Generic[T], can_focus=True):
             column = self._columns[self.sorted_by]
             rows = sorted(rows, key=column.order or column.text, reverse=self.turned)
         self._rows = rows
-        self._index = {self._key(item): at for at, item in enumerate(rows)}
-        follows = self._moved or not self._top_until_moved
-        self._cursor = self._index.get(key, min(before, max(0, len(rows) - 1))) if follows else 0
+        if not self._moved and self._top_until_moved:
+            self._cursor = 0
+        elif (at := self._find(key)) is not None:
+            self._cursor = at
+        else:
+            self._cursor = min(before, max(0, len(rows) - 1))
         self._strips.clear()
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         if self._cursor != before:  # the cursor's row stays where it is on the screen, the others move around it

@@ -1,0 +1,134 @@
+"""How soon the screen is there, and how quickly its table shows a large queue."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import sys
+import termios
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.figures import Figure
+from fleetward.model.fleet_view import FleetView, JobView
+from fleetward.tui.app import FleetApp
+from fleetward.tui.background import Arrived
+from fleetward.tui.picture import Picture
+from fleetward.tui.recorded_source import RecordedSource
+
+ROWS = 50_000
+TIMES = 9
+SECONDS = 20.0
+"""After which a screen that has not come is given up."""
+RECORDING = Path(__file__).parent.parent / "tests" / "slurm" / "recordings" / "slurm-26.05"
+
+
+def measure() -> list[Figure]:
+    """Measure both."""
+    return [*tui_ready(), *tui_table_50k()]
+
+
+def tui_table_50k() -> list[Figure]:
+    """Give the jobs' screen (200x50) 50,000 jobs and wait until they are painted; then others, as a refresh does."""
+    first, again = zip(*(asyncio.run(_paint()) for _ in range(TIMES)), strict=True)
+    return [
+        Figure(f"table of {ROWS} jobs, first paint", statistics.median(first) * 1000, 150, "ms"),
+        Figure(f"table of {ROWS} jobs, next paint", statistics.median(again) * 1000, 150, "ms"),
+    ]
+
+
+def tui_ready() -> list[Figure]:
+    """Start `fleetward tui` on a terminal (80x24) and wait for its keys, and for what Slurm says."""
+    keys, nodes = zip(*(_start() for _ in range(TIMES)), strict=True)
+    return [
+        Figure("fleetward tui, from start to keys on the screen", statistics.median(keys) * 1000, 500, "ms"),
+        Figure("fleetward tui, from start to nodes on the screen", statistics.median(nodes) * 1000, 1500, "ms"),
+    ]
+
+
+async def _paint() -> tuple[float, float]:
+    empty, now = _queue(0), time.monotonic
+    app = FleetApp(lambda: RecordedSource(empty), user="user7", folder=Path.cwd(), every=3600)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.press("j")
+        await pilot.pause()
+        spent = []
+        for turn in range(2):
+            queue, painted = _queue(turn + 1), asyncio.Event()
+            began = now()
+            app.post_message(Arrived(Picture(fleet=queue, fleet_at=began)))
+            while not _shows(app, queue.jobs[0].name):
+                painted.clear()
+                app.call_after_refresh(painted.set)
+                await painted.wait()
+            spent.append(now() - began)
+    return spent[0], spent[1]
+
+
+def _shows(app: FleetApp, text: str) -> bool:
+    lines = app.screen._compositor.render_strips(app.size)
+    return any(text in segment.text for strip in lines for segment in strip)
+
+
+def _queue(turn: int) -> FleetView:
+    now = datetime.now(UTC)
+    jobs = (
+        JobView(
+            id=str(1000 + number),
+            name=f"train-{turn}-{number}",
+            user=f"user{number % 50}",
+            account="research",
+            partition="gpu",
+            qos="normal",
+            state="RUNNING" if number % 3 else "PENDING",
+            reason="" if number % 3 else "Resources",
+            nodes=(f"gpu{number % 2000:04}",) if number % 3 else (),
+            node_count=1,
+            gpus=8,
+            elapsed=number % 9000,
+            time_limit=36000,
+            restarts=0,
+            submitted_at=now,
+        )
+        for number in range(ROWS if turn else 0)
+    )
+    return FleetView("bench", now, (), tuple(jobs), {"slurm": 0.0})
+
+
+def _start() -> tuple[float, float]:
+    """Return the seconds until the keys and until the first node stand on a terminal of its own."""
+    argv = [
+        str(Path(sys.executable).with_name("fleetward")),
+        "tui",
+        "--backend",
+        "recorded",
+        "--socket",
+        "/nonexistent",
+    ]
+    began = time.monotonic()
+    child, terminal = pty.fork()
+    if child == 0:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETWARD_")}
+        os.execve(argv[0], argv, kept | {"TERM": "xterm-256color", "FLEETWARD_SLURM_RECORDING": str(RECORDING)})
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    try:
+        return _seen(terminal, began, b"quit"), _seen(terminal, began, b"gpu003")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+
+
+def _seen(terminal: int, began: float, text: bytes) -> float:
+    output = b""
+    while text not in output:
+        left = SECONDS - (time.monotonic() - began)
+        if left <= 0 or not select.select([terminal], [], [], left)[0]:
+            raise RuntimeError(f"the screen did not show {text!r} within {SECONDS:.0f} s; it wrote {output[-500:]!r}")
+        output += os.read(terminal, 65536)
+    return time.monotonic() - began
