@@ -216,6 +216,11 @@ def test_what_has_jobs_stays_with_all_that_holds_it(busy: Busy | None, stays: tu
     assert made.undeclared
 
 
+def test_with_prune_the_daemon_keeps_its_right_to_drain() -> None:
+    found = State(accounts={"root": Account("")}, users={"fleetward": User("root", frozenset({"root"}))})
+    assert plan("lab", State(), found, known_tres=TRES, prune=True, busy=Busy()).operations == ()
+
+
 def test_a_user_leaves_an_account_after_its_default_has_moved() -> None:
     found = Slurm(EMPTY).run(planned(DECLARED, EMPTY)).state
     declared = replace(DECLARED, users={"ada": User("research", frozenset({"research"}))})

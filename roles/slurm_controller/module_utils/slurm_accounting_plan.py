@@ -19,6 +19,8 @@ KEPT_QOS = "normal"
 """Slurm's own QOS, which associations without any other fall back to."""
 ROOT = "root"
 """Slurm's own account, and its own user."""
+KEPT_USERS = frozenset({ROOT, "fleetward"})
+"""Users that no inventory declares: Slurm's own, and the daemon's, which the role fleetward_server makes."""
 
 Operation = tuple[str, ...]
 """Arguments for sacctmgr."""
@@ -215,7 +217,7 @@ def _remove_users(removals: _Removals, declared: State, found: State, has_jobs: 
         wanted = declared.users.get(name)
         extra = found.users[name].accounts - (wanted.accounts if wanted else frozenset())
         what = f"user {name} of {', '.join(sorted(extra))}"
-        if name == ROOT or (extra and removals.spares(what, name in has_jobs.users)):
+        if name in KEPT_USERS or (extra and removals.spares(what, name in has_jobs.users)):
             kept_in |= extra
         elif extra and wanted is None:
             removals.remove("user", f"name={name}", f"cluster={removals.cluster}")
