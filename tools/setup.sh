@@ -78,6 +78,19 @@ fill_environment() {
     touch "$stamp"
 }
 
+# Tests check the alert rules with promtool. It is taken out of Debian's package, since installing that would start a Prometheus.
+fetch_promtool() {
+    local folder
+    [ "$lock" != dev ] || [ -x "$venv/bin/promtool" ] && return 0
+    echo "setup: fetching promtool" >&2
+    folder=$(mktemp -d)
+    (cd "$folder" && { apt-get -qq download prometheus || { as_root apt-get -qq update && apt-get -qq download prometheus; }; }) >&2 2>/dev/null ||
+        fail "apt-get could not download the package prometheus: is the package mirror in reach?"
+    dpkg-deb --extract "$folder"/prometheus_*.deb "$folder" && mv "$folder/usr/bin/promtool" "$venv/bin/promtool"
+    rm -rf "$folder"
+}
+
 [ -e "requirements/$lock.txt" ] || fail "there is no requirements/$lock.txt"
 install_packages
 fill_environment
+fetch_promtool
