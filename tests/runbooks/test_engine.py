@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from played_runs import PAGE_TEXT, FileJournal, Played, PlayedClock, World, actions, new_run, page
 
-from fleetward.model.errors import FleetwardError, OutOfReachError
+from fleetward.model.errors import FleetwardError, OutOfReachError, UsageError
 from fleetward.model.runs import RunState
 from fleetward.runbooks.actions.base import (
     Asks,
@@ -23,6 +23,8 @@ from fleetward.runbooks.actions.base import (
 )
 from fleetward.runbooks.engine import Engine
 from fleetward.runbooks.page import Page
+from fleetward.store.database import Database
+from fleetward.store.runs import Runs
 
 
 class Bench:
@@ -344,3 +346,22 @@ class TestPage:
         del bench.actions["odd"]
         assert bench.advance() is RunState.STOPPED
         assert "there is no action odd here" in bench.journal.run(1).why
+
+
+def test_an_edit_between_proposal_and_approval_is_asked_about(bench: Bench, database: Database) -> None:
+    """With the record in PostgreSQL, as the daemon has it."""
+    runs = Runs(database)
+    run = runs.create(new_run(("a", "change", {}), state=RunState.PROPOSED))
+    bench.pages = {"played": page(PAGE_TEXT + "\nEdited.\n")}
+    engine = Engine(runs, bench.actions, bench.clock, lambda: bench.pages)
+    with pytest.raises(UsageError, match="digest"):
+        runs.approve(run.id, "e" * 64, "ada")
+    assert engine.advance(run.id, bench.clock.stopping) is RunState.PROPOSED
+    runs.approve(run.id, run.digest, "ada")
+    assert engine.advance(run.id, bench.clock.stopping) is RunState.STOPPED
+    assert "was changed since this run was planned" in runs.run(run.id).why
+    assert bench.world.effects() == []
+    runs.decide(run.id, 0, "again", "ada")
+    assert engine.advance(run.id, bench.clock.stopping) is RunState.DONE
+    assert bench.world.effects() == ["a"]
+    assert runs.page(run.id) == PAGE_TEXT
