@@ -5,7 +5,7 @@ import re
 from psycopg.rows import DictRow
 
 from fleetward.model.claims import Claim, ClaimClass
-from fleetward.store import incidents, timeline, words
+from fleetward.store import incident_rows, timeline, words
 from fleetward.store.database import Connection, Database
 
 
@@ -60,7 +60,7 @@ class Claims:
 def _incident_of(connection: Connection, owner: str) -> int | None:
     """Return the incident that an owner such as `i12` names, locked so that it is not closed meanwhile."""
     number = re.fullmatch(r"i([1-9][0-9]{0,17})", owner)
-    if number is None or incidents.lock(connection, int(number[1])) is None:
+    if number is None or incident_rows.lock(connection, int(number[1])) is None:
         return None
     return int(number[1])
 

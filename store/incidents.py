@@ -3,20 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from psycopg.rows import DictRow
-
-from fleetward.model.errors import ConflictError, UsageError
+from fleetward.model.errors import ConflictError
 from fleetward.model.incidents import Alert, AlertStatus, Incident, IncidentState, Severity, TimelineEntry
-from fleetward.store import timeline, words
+from fleetward.store import incident_rows, timeline, words
 from fleetward.store.database import Connection, Database
 
 ALERTMANAGER = "alertmanager"
 LONGEST_SUMMARY = 500
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-_SELECT = """
-select i.*, (select count(*) from alerts a where a.incident = i.id and a.status = 'firing') as firing
-from incidents i
-"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,17 +78,17 @@ class Incidents:
     def get(self, incident_id: int) -> Incident:
         """Return one; UsageError where there is none."""
         with self._database.transaction() as connection:
-            return _get(connection, incident_id)
+            return incident_rows.get(connection, incident_id)
 
     def list(self, states: Iterable[IncidentState] = (), limit: int = 200) -> tuple[Incident, ...]:
         """Return those in one of the states, or all where none is given; the latest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                _SELECT + "where cardinality(%(states)s::text[]) = 0 or state = any(%(states)s)"
+                incident_rows.SELECT + "where cardinality(%(states)s::text[]) = 0 or state = any(%(states)s)"
                 " order by id desc limit %(limit)s",
                 {"states": [str(state) for state in states], "limit": limit},
             ).fetchall()
-        return tuple(_incident(row) for row in rows)
+        return tuple(incident_rows.incident(row) for row in rows)
 
     def alerts(self, incident_id: int) -> tuple[Alert, ...]:
         """Return an incident's alerts as last told, the one that began last at the end."""
@@ -102,18 +96,18 @@ class Incidents:
             rows = connection.execute(
                 "select * from alerts where incident = %s order by starts_at, fingerprint", [incident_id]
             ).fetchall()
-        return tuple(_alert(row) for row in rows)
+        return tuple(incident_rows.alert(row) for row in rows)
 
     def timeline(self, incident_id: int) -> tuple[TimelineEntry, ...]:
         """Return what happened in it, in order; UsageError where there is no such incident."""
         with self._database.transaction() as connection:
-            _get(connection, incident_id)
+            incident_rows.get(connection, incident_id)
             return timeline.of_incident(connection, incident_id)
 
     def note(self, incident_id: int, kind: str, who: str, text: str, data: dict[str, object] | None = None) -> None:
         """Add to its timeline; UsageError where there is no such incident."""
         with self._database.transaction() as connection:
-            _get(connection, incident_id)
+            incident_rows.get(connection, incident_id)
             timeline.add(connection, incident_id, kind, who, text, data)
 
     def ack(self, incident_id: int, who: str, note: str = "") -> Incident:
@@ -127,7 +121,7 @@ class Incidents:
                 " where id = %s and state = 'open'",
                 [words.text(who), incident_id],
             ).rowcount
-            incident = _get(connection, incident_id)
+            incident = incident_rows.get(connection, incident_id)
             if incident.state is IncidentState.CLOSED:
                 raise ConflictError(_closed_already(incident))
             if changed or note:
@@ -139,7 +133,7 @@ class Incidents:
         with self._database.transaction() as connection:
             incident = _close(connection, incident_id, who, why, only_settled=False)
             if incident is None:
-                raise ConflictError(_closed_already(_get(connection, incident_id)))
+                raise ConflictError(_closed_already(incident_rows.get(connection, incident_id)))
             return incident
 
     def close_if_settled(self, incident_id: int, who: str, why: str) -> Incident | None:
@@ -159,7 +153,7 @@ def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
         [words.key(alert.fingerprint), alert.starts_at],
     ).fetchone()
     if known is not None and known["status"] == alert.status:
-        return Taken(_get(connection, known["incident"]), opened=False, changed=False)
+        return Taken(incident_rows.get(connection, known["incident"]), opened=False, changed=False)
     if alert.status is AlertStatus.RESOLVED:
         if known is None:
             return None
@@ -183,7 +177,7 @@ def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
     ).rowcount
     if kept:  # else the same delivery arrived twice at once, and the other one has told of it
         _tell(connection, incident_id, alert)
-    return Taken(_get(connection, incident_id), opened=opened, changed=bool(kept))
+    return Taken(incident_rows.get(connection, incident_id), opened=opened, changed=bool(kept))
 
 
 def _tell(connection: Connection, incident_id: int, alert: Alert) -> None:
@@ -226,7 +220,7 @@ def _join(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
 
 def _close(connection: Connection, incident_id: int, who: str, why: str, *, only_settled: bool) -> Incident | None:
     # First the lock, then the look: a claim, run or alert that is being added holds the lock too, and is seen then.
-    lock(connection, incident_id)
+    incident_rows.lock(connection, incident_id)
     closed = connection.execute(
         "update incidents i set state = 'closed', closed_at = clock_timestamp(), closed_by = %(who)s"
         " where id = %(id)s and state <> 'closed' and (not %(only_settled)s or not ("
@@ -247,52 +241,7 @@ def _close(connection: Connection, incident_id: int, who: str, why: str, *, only
     for row in withdrawn:
         timeline.add(connection, incident_id, "run", timeline.DAEMON, f"r{row['id']} withdrawn", {"run": row["id"]})
     timeline.add(connection, incident_id, "close", who, f"closed: {why}" if why else "closed")
-    return _get(connection, incident_id)
-
-
-def lock(connection: Connection, incident_id: int) -> str | None:
-    """Keep an incident's row as it is until the transaction ends, and return its state; None where there is none."""
-    # not `for update`, which would wait for, and be waited for by, whoever adds to the timeline
-    row = connection.execute("select state from incidents where id = %s for no key update", [incident_id]).fetchone()
-    return None if row is None else str(row["state"])
-
-
-def _get(connection: Connection, incident_id: int) -> Incident:
-    row = connection.execute(_SELECT + "where i.id = %s", [incident_id]).fetchone()
-    if row is None:
-        raise UsageError(f"there is no incident i{incident_id}: `fleetward incident list --all` shows those there are.")
-    return _incident(row)
-
-
-def _incident(row: DictRow) -> Incident:
-    return Incident(
-        id=row["id"],
-        alert_name=row["alert_name"],
-        severity=Severity(row["severity"]),
-        state=IncidentState(row["state"]),
-        summary=row["summary"],
-        node=row["node"],
-        gpu=row["gpu"],
-        labels=row["labels"],
-        opened_at=row["opened_at"],
-        acknowledged_at=row["acknowledged_at"],
-        acknowledged_by=row["acknowledged_by"],
-        closed_at=row["closed_at"],
-        closed_by=row["closed_by"],
-        firing=row["firing"],
-        runbook=row["runbook"],
-    )
-
-
-def _alert(row: DictRow) -> Alert:
-    return Alert(
-        fingerprint=row["fingerprint"],
-        status=AlertStatus(row["status"]),
-        labels=row["labels"],
-        annotations=row["annotations"],
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
-    )
+    return incident_rows.get(connection, incident_id)
 
 
 def _fit(key: IncidentKey) -> IncidentKey:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fleetward.model.errors import ConflictError, UsageError
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
-from fleetward.store import decisions, incidents, run_rows, timeline, words
+from fleetward.store import decisions, incident_rows, run_rows, timeline, words
 from fleetward.store.database import Connection, Database
 from fleetward.store.decisions import Decision
 
@@ -222,7 +222,7 @@ class Runs:
 
 
 def _refuse_a_second(connection: Connection, runbook: str, incident_id: int) -> None:
-    state = incidents.lock(connection, incident_id)
+    state = incident_rows.lock(connection, incident_id)
     if state is None:
         raise UsageError(f"there is no incident i{incident_id}.")
     if state == "closed":

@@ -56,7 +56,7 @@ class TestOutOfReach:
         begun = time.monotonic()
         with pytest.raises(StoreOutOfReachError, match=r"things at 127\.0\.0\.1:1.*refused") as caught:
             database.check()
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 4
         assert "secret" not in str(caught.value)
         database.close()
 
@@ -96,7 +96,7 @@ class TestStopAndStart:
             begun = time.monotonic()
             with pytest.raises(StoreOutOfReachError, match="is out of reach"):
                 database.check()
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 4
         finally:
             postgres.start()
         database.check()
