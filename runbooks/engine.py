@@ -49,13 +49,6 @@ _WHO = "fleetward"
 Answer = TypeVar("Answer")
 
 
-class Journal(RunJournal, Protocol):
-    """The record of runs, with the page that each run is pinned to."""
-
-    def page(self, run_id: int) -> str:
-        """Return the text of the page as it was when the run was planned."""
-
-
 class Clock(Protocol):
     """What lets time pass."""
 
@@ -68,7 +61,7 @@ class Engine:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: RunJournal,
         actions: Mapping[str, Action],
         clock: Clock,
         pages: Callable[[], Mapping[str, Page]] = library,

@@ -20,6 +20,9 @@ class RunJournal(Protocol):
     def run(self, run_id: int) -> Run:
         """Return a run with its steps in order; UsageError where there is none."""
 
+    def page(self, run_id: int) -> str:
+        """Return the text of the page as it was when the run was planned; UsageError where there is no such run."""
+
     def set_run_state(self, run_id: int, state: RunState, why: str = "") -> None:
         """Record where a run stands; an ended state also records when, and skips the steps not begun.
 

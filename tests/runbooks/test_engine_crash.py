@@ -10,7 +10,8 @@ import pytest
 from played_runs import FIVE, FileJournal, PlayedClock, World, actions, new_run, page
 
 from fleetward.model.runs import RunState, StepState
-from fleetward.runbooks.engine import Engine, Journal
+from fleetward.runbooks.engine import Engine
+from fleetward.runbooks.journal import RunJournal
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
 from fleetward.store.runs import Runs
@@ -20,10 +21,10 @@ PLACES = [f"{index}:{point}" for index in range(len(FIVE)) for point in POINTS]
 DEATHS = [f"{step}:{where}" for step in ("a", "b", "c") for where in ("before", "after")]
 KILLED = -9
 
-OpenJournal = Callable[[], Journal]
+OpenJournal = Callable[[], RunJournal]
 
 
-def advance(journal: Journal, world: World, run_id: int) -> RunState:
+def advance(journal: RunJournal, world: World, run_id: int) -> RunState:
     engine = Engine(journal, actions(world), PlayedClock(), lambda: {"played": page()})
     return engine.advance(run_id, Event())
 
@@ -42,7 +43,7 @@ def killed(open_journal: OpenJournal, world: World, run_id: int, **variables: st
     return process.exitcode
 
 
-def ends_well(journal: Journal, world: World, run_id: int) -> None:
+def ends_well(journal: RunJournal, world: World, run_id: int) -> None:
     assert advance(journal, world, run_id) is RunState.DONE
     assert [step.state for step in journal.run(run_id).steps] == [StepState.DONE] * 5
     changed = [effect for effect in world.effects() if not effect.startswith("looked-")]
@@ -120,7 +121,7 @@ def test_killed_with_the_record_in_postgresql(
     assert row is not None
     address = postgres.address.replace("dbname=fleetward", f"dbname={row['name']}")
 
-    def open_journal() -> Journal:
+    def open_journal() -> RunJournal:
         return Runs(Database(address))  # connections do not survive a fork
 
     assert killed(open_journal, world, run_id, FLEETWARD_CRASH_AT=place, PLAYED_DEATH=death) == KILLED
