@@ -22,7 +22,7 @@ def approve(connection: Connection, run_id: int, digest: str, who: str) -> None:
     if digest != run.digest:
         raise UsageError(
             f"r{run_id} is not what was approved: its digest is {run.digest[:12]}, the approval names"
-            f" {digest[:12] or 'none'}. Look at it again with `fleetward runbook show r{run_id}`."
+            f" {digest[:12] or 'none'}. Look at it again with `fleetward runbook status r{run_id}`."
         )
     if run.state is RunState.PROPOSED:
         connection.execute(

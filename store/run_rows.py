@@ -38,7 +38,7 @@ def step_of(run: Run, index: int) -> Step:
 
 def no_such(run_id: int) -> UsageError:
     """Return the error for a run that is not there."""
-    return UsageError(f"there is no run r{run_id}.")
+    return UsageError(f"there is no run r{run_id}: `fleetward runbook runs` lists the newest.")
 
 
 def _read(row: DictRow, steps: tuple[Step, ...]) -> Run:

@@ -224,7 +224,7 @@ class Runs:
 def _refuse_a_second(connection: Connection, runbook: str, incident_id: int) -> None:
     state = incident_rows.lock(connection, incident_id)
     if state is None:
-        raise UsageError(f"there is no incident i{incident_id}.")
+        raise UsageError(f"there is no incident i{incident_id}: `fleetward incident list` shows those that are open.")
     if state == "closed":
         raise ConflictError(f"incident i{incident_id} is closed: begin the run without it, or wait for the next alert.")
     row = connection.execute(
