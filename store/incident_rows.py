@@ -24,7 +24,7 @@ def get(connection: Connection, incident_id: int) -> Incident:
     row = connection.execute(SELECT + "where i.id = %s", [incident_id]).fetchone()
     if row is None:
         raise UsageError(
-            f"there is no incident i{incident_id}: `fleetward incident list --state all` shows those there are."
+            f"there is no incident i{incident_id}: `fleetward incident list --state all` shows all."
         )
     return incident(row)
 
