@@ -23,9 +23,7 @@ def get(connection: Connection, incident_id: int) -> Incident:
     """Return one; UsageError where there is none."""
     row = connection.execute(SELECT + "where i.id = %s", [incident_id]).fetchone()
     if row is None:
-        raise UsageError(
-            f"there is no incident i{incident_id}: `fleetward incident list --state all` shows all."
-        )
+        raise UsageError(f"there is no incident i{incident_id}: `fleetward incident list --state all` shows all.")
     return incident(row)
 
 
