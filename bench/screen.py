@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.figures import Figure
-from fleetward.model.fleet_view import FleetView, JobView
+from fleetward.model.fleet_view import FleetView, GpuView, JobView, NodeView
 from fleetward.tui.app import FleetApp
 from fleetward.tui.background import Arrived
 from fleetward.tui.picture import Picture
 from fleetward.tui.recorded_source import RecordedSource
+from fleetward.tui.widgets.heatmap import HeatMap
 
 ROWS = 50_000
 TIMES = 9
@@ -29,8 +30,8 @@ RECORDING = Path(__file__).parent.parent / "tests" / "slurm" / "recordings" / "s
 
 
 def measure() -> list[Figure]:
-    """Measure both."""
-    return [*tui_ready(), *tui_table_50k()]
+    """Measure all of it."""
+    return [*tui_ready(), *tui_table_50k(), *tui_heatmap_300()]
 
 
 def tui_table_50k() -> list[Figure]:
@@ -49,6 +50,34 @@ def tui_ready() -> list[Figure]:
         Figure("fleetward tui, from start to keys on the screen", statistics.median(keys) * 1000, 500, "ms"),
         Figure("fleetward tui, from start to nodes on the screen", statistics.median(nodes) * 1000, 1500, "ms"),
     ]
+
+
+def tui_heatmap_300() -> list[Figure]:
+    """Give the fleet's heat map (200x50) other loads of 300 nodes with 8 GPUs each, and wait until it is painted."""
+    spent = asyncio.run(_repaint())
+    return [Figure("heat map of 300 nodes with 8 GPUs, repaint", statistics.median(spent) * 1000, 20, "ms")]
+
+
+async def _repaint() -> list[float]:
+    app = FleetApp(lambda: RecordedSource(_queue(0)), user="user7", folder=Path.cwd(), every=3600)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await pilot.pause()
+        heat_map, spent = app.screen.query_one(HeatMap), []
+        for turn in range(TIMES):
+            nodes, painted = _nodes(turn), asyncio.Event()
+            began = time.monotonic()
+            heat_map.show(nodes)
+            app.call_after_refresh(painted.set)
+            await painted.wait()
+            spent.append(time.monotonic() - began)
+            if not _shows(app, nodes[0].name):
+                raise RuntimeError("the heat map was not painted")
+    return spent
+
+
+def _nodes(turn: int) -> tuple[NodeView, ...]:
+    gpus = tuple(GpuView(index, True, (turn + index) % 8 / 7) for index in range(8))
+    return tuple(NodeView(f"t{turn}n{number:03}", "mixed", ("gpu",), 64, 8, 1, 1, gpus, ()) for number in range(300))
 
 
 async def _paint() -> tuple[float, float]:

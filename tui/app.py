@@ -67,12 +67,17 @@ class FleetApp(App[None]):
         "incidents": _incidents,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        # With alt they also lead out of a field that letters are typed into; a terminal sends Escape, j as alt+j.
-        Binding("1,f,alt+f", "goto('fleet')", "Fleet"),
-        Binding("2,j,alt+j", "goto('jobs')", "Jobs"),
-        Binding("3,n,alt+n", "goto('nodes')", "Nodes"),
-        Binding("4,s,alt+s", "goto('submit')", "Submit"),
-        Binding("5,i,alt+i", "goto('incidents')", "Incidents"),
+        Binding("1,f", "goto('fleet')", "Fleet"),
+        Binding("2,j", "goto('jobs')", "Jobs"),
+        Binding("3,n", "goto('nodes')", "Nodes"),
+        Binding("4,s", "goto('submit')", "Submit"),
+        Binding("5,i", "goto('incidents')", "Incidents"),
+        # With alt also out of a field that letters are typed into: a terminal tells Escape and j at once as alt+j.
+        Binding("alt+1,alt+f", "goto('fleet')", "Fleet", priority=True),
+        Binding("alt+2,alt+j", "goto('jobs')", "Jobs", priority=True),
+        Binding("alt+3,alt+n", "goto('nodes')", "Nodes", priority=True),
+        Binding("alt+4,alt+s", "goto('submit')", "Submit", priority=True),
+        Binding("alt+5,alt+i", "goto('incidents')", "Incidents", priority=True),
         Binding("question_mark", "help", "help"),
         Binding("q", "quit", "quit"),
     ]
@@ -114,7 +119,7 @@ class FleetApp(App[None]):
             view.tick()
 
     def _views(self) -> list[View]:
-        return [screen for screen in self.screen_stack if isinstance(screen, View) and screen.is_mounted]
+        return [screen for screen in self.screen_stack if isinstance(screen, View) and screen.stands]
 
     def on_arrived(self, message: Arrived) -> None:
         """Show a new picture."""

@@ -32,6 +32,11 @@ class View(Screen[None]):
         """Return the app, as what it is."""
         return cast("FleetApp", self.app)
 
+    @property
+    def stands(self) -> bool:
+        """Say whether all parts are there: an answer may come while a screen is being put up or taken down."""
+        return self.is_mounted and self.is_running and self.app.is_running and not self._pruning
+
     def body(self) -> Iterable[Widget]:
         """Return what stands between tabs and keys."""
         raise NotImplementedError
@@ -55,7 +60,7 @@ class View(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Show what came while another screen stood in front."""
-        if self.is_mounted:
+        if self.stands:
             self.renew()
 
     def renew(self) -> None:

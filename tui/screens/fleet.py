@@ -48,7 +48,8 @@ class FleetScreen(View):
 
     def on_heat_map_moved(self, _: HeatMap.Moved) -> None:
         """Show the node under the cursor."""
-        self._show_node()
+        if self.stands:
+            self._show_node()
 
     def on_heat_map_opened(self, event: HeatMap.Opened) -> None:
         """Show everything that is known of the node."""

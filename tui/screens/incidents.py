@@ -107,6 +107,8 @@ class IncidentsScreen(TableView[Incident]):
 
     def on_line_table_moved(self, _: LineTable.Moved) -> None:
         """Show the timeline of the incident under the cursor."""
+        if not self.stands:
+            return
         self.query_one("#timeline", Lines).show(self._head(), top=True)
         self._fetch_timeline()
 
@@ -122,6 +124,8 @@ class IncidentsScreen(TableView[Incident]):
         key = incident.id
 
         def tell(answer: IncidentView | FleetwardError) -> None:
+            if not self.stands:
+                return
             chosen = self.table.cursor_item
             if isinstance(answer, IncidentView) and chosen is not None and chosen.id == key:
                 self.query_one("#timeline", Lines).show([*self._head(), *map(entry_line, answer.timeline)])

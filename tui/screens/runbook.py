@@ -65,7 +65,7 @@ class RunbookScreen(View):
     DEFAULT_CSS = """
     RunbookScreen #heading { height: 2; }
     RunbookScreen Horizontal { height: 2fr; }
-    RunbookScreen #steps { width: 1fr; }
+    RunbookScreen #steps { width: 1fr; max-width: 64; }
     RunbookScreen #page { width: 1fr; border-left: solid $primary; padding-left: 1; }
     RunbookScreen #output { height: 1fr; min-height: 6; border-top: solid $primary; }
     """
@@ -105,7 +105,7 @@ class RunbookScreen(View):
             self.query_one("#page", Lines).show([(("no page names this alert", "dim"),)])
 
     def _look(self) -> None:
-        if not self._asking:
+        if not self._asking and self.stands:
             self._asking = True
             self.desk.ask(lambda source: source.incident(self._incident.id), self._show_incident)
 
@@ -116,7 +116,7 @@ class RunbookScreen(View):
         else:
             self._trouble, self._incident = "", answer.incident
             self._run = max(answer.runs, key=lambda run: run.id, default=None)
-        if self.is_mounted:
+        if self.stands:
             self._draw()
 
     def _show_page(self, answer: RunbookView | FleetwardError) -> None:
@@ -124,7 +124,7 @@ class RunbookScreen(View):
             lines: list[Line] = [((f"the page cannot be shown: {plain(str(answer))}", "red"),)]
         else:
             self._page, lines = answer, page_lines(answer.text)
-        if self.is_mounted:
+        if self.stands:
             self.query_one("#page", Lines).show(lines, top=True)
 
     def show(self, picture: Picture) -> None:
@@ -148,6 +148,8 @@ class RunbookScreen(View):
 
     def on_line_table_moved(self, _: LineTable.Moved) -> None:
         """Show the output of the step under the cursor; where a person moved it, it stays there."""
+        if not self.stands:
+            return
         step = self.steps.cursor_item
         following = current_step(self._run) if self._run else None
         self._by_hand = "" if step is None or step == following else step.name

@@ -1,6 +1,8 @@
 """Every GPU of the fleet as one cell: how busy it is, and which are lost; one widget for any number of nodes."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,9 +19,9 @@ from fleetward.tui.states import node_look
 from fleetward.tui.text import cut, plain
 
 LOST, UNKNOWN, IDLE = "✗", "?", "·"
-_BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 _HEAT = ("#3a6ea5", "#3f8f8f", "#4f9d5d", "#86b04a", "#c9b53c", "#d99a35", "#de7a33", "#e0562f")
-LEGEND = f"{IDLE} idle  {_BARS[0]}..{_BARS[-1]} busy  {LOST} lost  {UNKNOWN} not known"
+LEGEND = f"{IDLE} idle  {BARS[0]}..{BARS[-1]} busy  {LOST} lost  {UNKNOWN} not known"
 _NAME_MOST = 24
 _WORD = 12
 
@@ -183,7 +185,8 @@ class HeatMap(ScrollView, can_focus=True):
         name = base + (Style(reverse=self.has_focus, bold=True, underline=not self.has_focus) if cursor else Style())
         state = base + Style.parse(look.style)
         segments = [Segment(cut(plain(node.name), self._name_width), name), Segment(" ", base)]
-        segments += [Segment(glyph, base + style) for glyph, style in map(cell, node.gpus)]
+        for style, cells in groupby(map(cell, node.gpus), key=itemgetter(1)):  # few segments are painted sooner
+            segments.append(Segment("".join(glyph for glyph, _ in cells), base + style))
         missing = " " * (self._gpus_most - len(node.gpus))
         segments.append(Segment(missing + " ", base))
         segments.append(Segment(cut(f"{look.glyph} {plain(look.word)}", _WORD + 2), state))
@@ -214,5 +217,5 @@ def cell(gpu: GpuView) -> tuple[str, Style]:
         return UNKNOWN, _UNKNOWN_STYLE
     if gpu.utilization < 0.01:
         return IDLE, _IDLE_STYLE
-    level = min(len(_BARS) - 1, int(gpu.utilization * len(_BARS)))
-    return _BARS[level], _BAR_STYLES[level]
+    level = min(len(BARS) - 1, int(gpu.utilization * len(BARS)))
+    return BARS[level], _BAR_STYLES[level]
