@@ -109,7 +109,7 @@ class KernelLog:
             return
         status = os.fstat(file)
         self._file, self._ordinary, self._inode = file, stat.S_ISREG(status.st_mode), status.st_ino
-        if at_end:
+        if at_end and not stat.S_ISFIFO(status.st_mode):
             os.lseek(file, 0, os.SEEK_END)
         self._rest = b""
 

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fleetward.exporters.serving import parse_listen
+from fleetward.lab.scenario import Scenario, kernel_lines
 from fleetward.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 class Exporter:
     process: subprocess.Popen[str]
     address: str
+    told: str
+    """What it said before it served."""
 
     def scrape(self) -> str:
         connection = http.client.HTTPConnection(self.address, timeout=5)
@@ -48,6 +52,17 @@ class Exporter:
         return None
 
 
+def kernel_log(played: "PlayedNode") -> Path:
+    """Return what plays /dev/kmsg."""
+    return played.folder / "kmsg"
+
+
+def log(played: "PlayedNode", text: str) -> None:
+    """Have the kernel write a line, or several."""
+    with kernel_log(played).open("a") as file:
+        file.write(text)
+
+
 @contextmanager
 def running(played: "PlayedNode", *options: str) -> Iterator[Exporter]:
     command = [
@@ -60,21 +75,26 @@ def running(played: "PlayedNode", *options: str) -> Iterator[Exporter]:
         "127.0.0.1:0",
         "--interval",
         "0.1",
+        "--kernel-log",
+        str(kernel_log(played)),
         *options,
     ]
     with subprocess.Popen(command, env=played.environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        told = process.stderr.readline()
-        match = re.search(r"http://(\S+)/metrics", told)
-        assert match, told + process.stderr.read()
+        told = ""
+        while not (match := re.search(r"http://(\S+)/metrics", told)):
+            line = process.stderr.readline()
+            assert line, told
+            told += line
         try:
-            yield Exporter(process, match[1])
+            yield Exporter(process, match[1], told)
         finally:
             process.kill()
 
 
 @pytest.fixture
 def exporter(played: "PlayedNode") -> Iterator[Exporter]:
+    kernel_log(played).touch()
     with running(played) as started:
         yield started
 
@@ -160,6 +180,56 @@ def test_an_xid_is_counted_also_on_the_gpu_that_it_took_away(played: "PlayedNode
     wait_until(lambda: exporter.value("gpu_xid_total", gpu="6", xid="79") == 1)
     wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1)
     assert exporter.value("gpu_xid_total", gpu="1", xid="79") == 0
+
+
+def test_an_xid_that_only_the_kernel_tells_of_is_counted(played: "PlayedNode", exporter: Exporter) -> None:
+    log(played, "3,1,1,-;NVRM: Xid (PCI:0000:43:00): 62, pid='<unknown>', name=<unknown>, 0000(0000)\n")
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="62") == 1)
+    assert exporter.value("gpu_exporter_kernel_log_readable") == 1
+    assert exporter.value("gpu_xid_total", gpu="0", xid="62") == 0
+
+
+def test_an_xid_that_nvml_and_the_kernel_tell_of_is_counted_once(played: "PlayedNode", exporter: Exporter) -> None:
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 3)
+    log(played, kernel_lines(Scenario(), 6, 79, 1))
+    played.play("gpu.6.lost=1\n")
+    played.raise_xid(6, 79)
+    played.raise_xid(1, 31)  # comes after it on the same way
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1)
+    wait_until(lambda: exporter.value("gpu_up", gpu="6") == 0)
+    time.sleep(0.5)
+    assert exporter.value("gpu_xid_total", gpu="6", xid="79") == 1
+
+
+def test_every_gpu_of_the_lab_is_found_by_its_address_in_the_kernels_log(
+    played: "PlayedNode", exporter: Exporter
+) -> None:
+    log(played, "".join(kernel_lines(Scenario(), gpu, 48, 1) for gpu in range(8)))
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="7", xid="48") == 1)
+    assert [exporter.value("gpu_xid_total", gpu=str(gpu), xid="48") for gpu in range(8)] == [1] * 8
+    assert exporter.value("gpu_exporter_strange_xids_total") == 0
+
+
+def test_an_xid_of_an_address_without_a_gpu_is_counted_apart(played: "PlayedNode", exporter: Exporter) -> None:
+    log(played, "3,1,1,-;NVRM: Xid (PCI:0000:77:00): 79, GPU has fallen off the bus.\n")
+    wait_until(lambda: exporter.value("gpu_exporter_strange_xids_total") == 1)
+    assert exporter.value("gpu_xid_total", gpu="0", xid="79") == 0
+
+
+def test_a_kernel_log_that_cannot_be_read_is_said_and_no_reason_to_end(played: "PlayedNode") -> None:
+    with running(played) as exporter:
+        assert "XIDs come from NVML alone" in exporter.told
+        assert exporter.value("gpu_exporter_kernel_log_readable") == 0
+        wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 3)
+        played.raise_xid(1, 31)
+        wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1)
+
+
+def test_it_tells_what_it_costs_itself(exporter: Exporter) -> None:
+    started = exporter.value("process_start_time_seconds")
+    assert started is not None
+    assert abs(time.time() - started) < 60
+    assert (exporter.value("process_resident_memory_bytes") or 0) > 0
 
 
 def test_an_event_wait_that_fails_for_ever_costs_no_processor(played: "PlayedNode") -> None:

@@ -1,0 +1,161 @@
+"""XIDs in the kernel's log: every shape that the driver writes, nothing that only looks like one, a log that moves."""
+
+import os
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetward.exporters.gpu import kernel_log
+from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS, KernelLog, KernelXid, bus_address, parse_record
+
+SHAPES = {
+    "NVRM: Xid (PCI:0000:05:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.": ("0000:05:00", 79),
+    "NVRM: Xid (0000:03:00): 14, Channel 00000001": ("0000:03:00", 14),
+    "NVRM: Xid (PCI:0018:01:00): 149, NETIR_LINK_EVT Fatal XC0 i0 Link 08 (0x004505c6 0x0)": ("0018:01:00", 149),
+    "NVRM: Xid (PCI:0000:9b:00): 31, pid=4242, name=python3, Ch 00000008": ("0000:9b:00", 31),
+    "NVRM: Xid (PCI:0000:9B:00.0): 48": ("0000:9b:00", 48),
+    "3,1234,5678900,-;NVRM: Xid (PCI:0000:05:00): 62, 0000(0000) 00000000": ("0000:05:00", 62),
+    "4,1234,5678900,c,caller=T12;NVRM: Xid (PCI:0000:05:00): 94, Contained": ("0000:05:00", 94),
+}
+"""As they stand in public logs."""
+
+FALLEN = (
+    "NVRM: GPU 0000:18:00.0: GPU has fallen off the bus.",
+    "NVRM: GPU at PCI:0000:18:00: GPU has fallen off the bus",
+    "NVRM: The NVIDIA GPU 0000:18:00.0 (PCI ID: 10de:2330) installed in this system has fallen off the bus and is not",
+)
+
+NOT_XIDS = (
+    "",
+    "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  570.133.20",
+    "nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV error (First)",
+    "NVRM: GPU at PCI:0000:18:00: GPU-5b3f0a5e-0000-0000-0000-000000000000",
+    "NVRM: Xid (PCI:0000:05:00): , nothing",
+    "NVRM: Xid (PCI:0000:05): 79, half an address",
+    # a program that calls itself so, in a line about something else
+    "oom-kill: task=NVRM: Xid (PCI:0000:05:00): 79, uid=1000",
+    "audit: comm='NVRM: GPU 0000:18:00.0: GPU has fallen off the bus.'",
+    # written to /dev/kmsg by a program: facility 1 (user), priority 4
+    "12,1234,5678900,-;NVRM: Xid (PCI:0000:05:00): 79, GPU has fallen off the bus.",
+)
+
+hexadecimal = st.text(string.hexdigits, min_size=2, max_size=2)
+
+
+@pytest.mark.parametrize(("line", "found"), SHAPES.items())
+def test_every_shape_of_an_xid_is_read(line: str, found: tuple[str, int]) -> None:
+    assert parse_record(line) == KernelXid(*found)
+
+
+@pytest.mark.parametrize("line", FALLEN)
+def test_a_gpu_that_fell_off_the_bus_is_xid_79_without_the_number(line: str) -> None:
+    assert parse_record(line) == KernelXid("0000:18:00", FELL_OFF_THE_BUS, implied=True)
+
+
+@pytest.mark.parametrize("line", NOT_XIDS)
+def test_what_is_no_xid_is_none(line: str) -> None:
+    assert parse_record(line) is None
+
+
+@given(st.integers(0, 0xFFFF), hexadecimal, hexadecimal, st.integers(0, 99999), st.text(max_size=200))
+def test_address_and_number_come_through_whatever_follows(
+    domain: int, bus: str, device: str, code: int, rest: str
+) -> None:
+    found = parse_record(f"NVRM: Xid (PCI:{domain:04x}:{bus}:{device}): {code}, {rest}")
+    assert found == KernelXid(f"{domain:04x}:{bus}:{device}".lower(), code)
+
+
+@given(st.text(max_size=300))
+def test_no_line_is_more_than_the_reader_can_take(text: str) -> None:
+    found = parse_record(text)
+    assert found is None or text.partition("NVRM: ")[1]
+
+
+@given(st.integers(0, 0xFFFF), hexadecimal, hexadecimal)
+def test_nvml_and_the_kernel_mean_the_same_address(domain: int, bus: str, device: str) -> None:
+    of_nvml = f"{domain:08X}:{bus}:{device}.0"
+    assert bus_address(of_nvml) == bus_address(f"{domain:04x}:{bus}:{device}".lower())
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    file = tmp_path / "kmsg"
+    file.write_text("3,1,1,-;NVRM: Xid (PCI:0000:05:00): 48, from before\n")
+    return file
+
+
+def write(log: Path, text: str) -> None:
+    with log.open("a") as file:
+        file.write(text)
+
+
+def test_what_was_there_before_is_old_news_and_what_comes_is_told_in_order(log: Path) -> None:
+    reader = KernelLog(log)
+    assert reader.readable
+    assert reader.wait(0) is None
+    write(
+        log,
+        "3,2,2,-;NVRM: Xid (PCI:0000:05:00): 13, a\n6,3,3,-;eth0: link up\n3,4,4,-;NVRM: Xid (PCI:0000:06:00): 62, b\n",
+    )
+    assert [reader.wait(1), reader.wait(1), reader.wait(0)] == [
+        KernelXid("0000:05:00", 13),
+        KernelXid("0000:06:00", 62),
+        None,
+    ]
+    reader.close()
+
+
+def test_half_a_line_is_waited_for(log: Path) -> None:
+    reader = KernelLog(log)
+    write(log, "3,2,2,-;NVRM: Xid (PCI:0000:05:0")
+    assert reader.wait(0.2) is None
+    write(log, "0): 79, whole now\n")
+    assert reader.wait(1) == KernelXid("0000:05:00", 79)
+    reader.close()
+
+
+def test_a_log_that_is_emptied_or_replaced_is_followed(log: Path, tmp_path: Path) -> None:
+    reader = KernelLog(log)
+    log.write_text("")
+    assert reader.wait(0.2) is None
+    write(log, "NVRM: Xid (PCI:0000:05:00): 8, a\n")
+    assert reader.wait(1) == KernelXid("0000:05:00", 8)
+    (tmp_path / "next").write_text("NVRM: Xid (PCI:0000:05:00): 9, b\n")
+    (tmp_path / "next").replace(log)
+    assert reader.wait(1) == KernelXid("0000:05:00", 9)
+    reader.close()
+
+
+def test_a_log_that_is_not_there_is_said_to_be_unreadable_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_log, "RETRY_SECONDS", 0.05)
+    path = tmp_path / "kmsg"
+    reader = KernelLog(path)
+    assert not reader.readable
+    assert reader.wait(0.2) is None
+    assert not reader.readable
+    path.write_text("NVRM: Xid (PCI:0000:05:00): 8, from before it could be read\n")
+    assert reader.wait(0.2) is None
+    assert reader.readable
+    write(path, "NVRM: Xid (PCI:0000:05:00): 9, after that\n")
+    assert reader.wait(1) == KernelXid("0000:05:00", 9)
+    reader.close()
+
+
+def test_records_come_one_a_read_as_from_the_kernel(tmp_path: Path) -> None:
+    """A pipe stands for /dev/kmsg: no ordinary file, and each record with its continuation lines comes by itself."""
+    path = tmp_path / "kmsg"
+    os.mkfifo(path)
+    keeps_open = os.open(path, os.O_RDWR)
+    try:
+        reader = KernelLog(path)
+        os.write(keeps_open, b"3,2,2,-;NVRM: Xid (PCI:0000:05:00): 79, a\n SUBSYSTEM=pci\n DEVICE=+pci:0000:05:00.0\n")
+        assert reader.wait(1) == KernelXid("0000:05:00", 79)
+        assert reader.wait(0.1) is None
+        reader.close()
+    finally:
+        os.close(keeps_open)
