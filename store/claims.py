@@ -5,6 +5,7 @@ import re
 from psycopg.rows import DictRow
 
 from fleetward.model.claims import Claim, ClaimClass
+from fleetward.model.errors import ConflictError
 from fleetward.store import incident_rows, timeline, words
 from fleetward.store.database import Connection, Database
 
@@ -17,9 +18,12 @@ class Claims:
         self._database = database
 
     def add(self, node: str, owner: str, kind: ClaimClass, why: str, made_by: str) -> Claim:
-        """Claim a node; the owner's open claim on it, where there is one, is returned as it stands."""
+        """Claim a node; the owner's open claim on it, where there is one, is returned as it stands.
+
+        ConflictError where the owner is an incident that is closed: nothing would ever release the claim.
+        """
         with self._database.transaction() as connection:
-            incident = _incident_of(connection, owner)
+            incident, state = _incident_of(connection, owner)
             row = connection.execute(
                 "insert into claims (node, owner, kind, why, made_by) values (%s, %s, %s, %s, %s)"
                 " on conflict (node, owner) where released_at is null do update set node = excluded.node"
@@ -29,12 +33,15 @@ class Claims:
             assert row is not None  # noqa: S101  the statement inserts or updates, and returns either way
             claim = _claim(row)
             if row["made"]:
+                if state == "closed":
+                    raise ConflictError(f"{owner} is closed, so it cannot claim {claim.node}.")
                 _tell(connection, incident, claim, made_by, f"claimed {claim.node} ({claim.kind}): {claim.why}")
             return claim
 
     def release(self, node: str, owner: str, by: str) -> Claim | None:
         """Release the owner's claim on a node; None where there is no open one."""
         with self._database.transaction() as connection:
+            incident, _ = _incident_of(connection, owner)  # first, as in `add`: two that lock crosswise wait for ever
             row = connection.execute(
                 "update claims set released_at = clock_timestamp(), released_by = %s"
                 " where node = %s and owner = %s and released_at is null returning *",
@@ -43,7 +50,7 @@ class Claims:
             if row is None:
                 return None
             claim = _claim(row)
-            _tell(connection, _incident_of(connection, owner), claim, by, f"released {claim.node}")
+            _tell(connection, incident, claim, by, f"released {claim.node}")
             return claim
 
     def open(self, node: str | None = None) -> tuple[Claim, ...]:
@@ -57,12 +64,14 @@ class Claims:
         return tuple(_claim(row) for row in rows)
 
 
-def _incident_of(connection: Connection, owner: str) -> int | None:
-    """Return the incident that an owner such as `i12` names, locked so that it is not closed meanwhile."""
+def _incident_of(connection: Connection, owner: str) -> tuple[int | None, str]:
+    """Return the incident that an owner such as `i12` names, with its state, locked so that it is not closed meanwhile.
+
+    None where there is none.
+    """
     number = re.fullmatch(r"i([1-9][0-9]{0,17})", owner)
-    if number is None or incident_rows.lock(connection, int(number[1])) is None:
-        return None
-    return int(number[1])
+    state = number and incident_rows.lock(connection, int(number[1]))
+    return (int(number[1]), state) if number and state else (None, "")
 
 
 def _tell(connection: Connection, incident: int | None, claim: Claim, who: str, text: str) -> None:

@@ -10,6 +10,8 @@ from fleetward.store.database import Connection, Database
 
 ALERTMANAGER = "alertmanager"
 LONGEST_SUMMARY = 500
+_DELIVERY = 0x666C6465
+"""Key of the advisory lock under which a delivery is taken in."""
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
@@ -65,6 +67,8 @@ class Incidents:
         """
         taken: dict[int, Taken] = {}
         with self._database.transaction() as connection:
+            # One delivery at a time: two would lock the same alerts and incidents crosswise.
+            connection.execute("select pg_advisory_xact_lock(%s)", [_DELIVERY])
             for alert in sorted(alerts, key=lambda one: (_fit(key(one)), one.starts_at, one.fingerprint)):
                 this = _take(connection, alert, _fit(key(alert)), page)
                 if this is None:
@@ -147,9 +151,9 @@ class Incidents:
 
 
 def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable[[str], str]) -> Taken | None:
-    """Take one alert in; None where there is nothing to take."""
+    """Take one alert in, under the lock of the delivery; None where there is nothing to take."""
     known = connection.execute(
-        "select incident, status from alerts where fingerprint = %s and starts_at = %s for update",
+        "select incident, status from alerts where fingerprint = %s and starts_at = %s",
         [words.key(alert.fingerprint), alert.starts_at],
     ).fetchone()
     if known is not None and known["status"] == alert.status:
@@ -160,11 +164,11 @@ def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
         incident_id, opened = int(known["incident"]), False
     else:
         incident_id, opened = _join(connection, alert, key, page)
-    kept = connection.execute(
+    connection.execute(
         "insert into alerts (fingerprint, starts_at, incident, status, labels, annotations, ends_at)"
         " values (%(fingerprint)s, %(starts_at)s, %(incident)s, %(status)s, %(labels)s, %(annotations)s, %(ends_at)s)"
         " on conflict (fingerprint, starts_at) do update set incident = excluded.incident, status = excluded.status,"
-        " annotations = excluded.annotations, ends_at = excluded.ends_at where alerts.status <> excluded.status",
+        " annotations = excluded.annotations, ends_at = excluded.ends_at",
         {
             "fingerprint": words.key(alert.fingerprint),
             "starts_at": alert.starts_at,
@@ -174,10 +178,9 @@ def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
             "annotations": words.json(alert.annotations),
             "ends_at": alert.ends_at if alert.status is AlertStatus.RESOLVED else None,
         },
-    ).rowcount
-    if kept:  # else the same delivery arrived twice at once, and the other one has told of it
-        _tell(connection, incident_id, alert)
-    return Taken(incident_rows.get(connection, incident_id), opened=opened, changed=bool(kept))
+    )
+    _tell(connection, incident_id, alert)
+    return Taken(incident_rows.get(connection, incident_id), opened=opened, changed=True)
 
 
 def _tell(connection: Connection, incident_id: int, alert: Alert) -> None:

@@ -3,7 +3,10 @@
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from fleetward.model.claims import ClaimClass
+from fleetward.model.errors import ConflictError
 from fleetward.model.incidents import Alert
 from fleetward.store.claims import Claims
 from fleetward.store.incidents import Incidents
@@ -71,6 +74,19 @@ def test_an_owner_that_only_looks_like_an_incident_is_no_trouble(claims: Claims)
         claims.add("gpu002", owner, PROBLEM, "a\0b", "alice")
     assert [claim.owner for claim in claims.open()] == owners
     assert claims.open()[0].why == "a\ufffdb"
+
+
+def test_a_closed_incident_claims_nothing_more(
+    claims: Claims, incidents: Incidents, alert: Callable[..., Alert]
+) -> None:
+    number = incidents.take([alert()])[0].incident.id
+    kept = claims.add("gpu002", f"i{number}", PROBLEM, "gone", "fleetward")
+    incidents.close(number, "alice", "")
+    assert claims.add("gpu002", f"i{number}", PROBLEM, "gone", "fleetward") == kept
+    with pytest.raises(ConflictError, match=f"i{number} is closed"):
+        claims.add("gpu003", f"i{number}", PROBLEM, "gone", "fleetward")
+    assert claims.open() == (kept,)
+    assert claims.release("gpu002", f"i{number}", "alice") is not None
 
 
 def test_many_at_once_make_one_claim(claims: Claims) -> None:
