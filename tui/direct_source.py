@@ -1,14 +1,14 @@
 """The picture without a daemon: what Slurm says, and changes to nothing but this user's own jobs."""
 
 import threading
-from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fleetward.model.fleet_view import FleetView, GpuView, JobView, NodeView
+from fleetward.model.fleet_view import FleetView
+from fleetward.server.views import Parts, job_views, node_views
 from fleetward.slurm.backends import connect
-from fleetward.slurm.client import Job, Node, SlurmClient
+from fleetward.slurm.client import SlurmClient
 
 
 class DirectSource:
@@ -31,8 +31,8 @@ class DirectSource:
         return FleetView(
             cluster="",
             taken_at=datetime.now(UTC),
-            nodes=node_views(nodes.items, jobs.items),
-            jobs=tuple(map(job_view, jobs.items)),
+            nodes=node_views(Parts(nodes=nodes.items, jobs=jobs.items)),
+            jobs=job_views(jobs.items),
             ages={"slurm": 0.0},
             problems=(*unread[:1], *self._notes[-1:]),
         )
@@ -55,50 +55,3 @@ class DirectSource:
         if self._client is None:
             self._client = self._stack.enter_context(connect(self._backend, self._notes.append))
         return self._client
-
-
-def job_view(job: Job) -> JobView:
-    """Return a job as a row of the screen."""
-    return JobView(
-        id=job.id,
-        name=job.name,
-        user=job.user,
-        account=job.account,
-        partition=job.partition,
-        qos=job.qos,
-        state=job.state,
-        reason=job.reason,
-        nodes=job.nodes,
-        node_count=job.node_count,
-        gpus=sum(job.gpus.values()),
-        elapsed=job.elapsed,
-        time_limit=job.time_limit,
-        restarts=job.restarts,
-        submitted_at=job.submitted_at,
-        started_at=job.started_at,
-    )
-
-
-def node_views(nodes: Iterable[Node], jobs: Iterable[Job]) -> tuple[NodeView, ...]:
-    """Return nodes with the jobs on them; of each GPU only that it is configured is known."""
-    on_node: dict[str, list[str]] = {}
-    for job in jobs:
-        if not job.ended:
-            for name in job.nodes:
-                on_node.setdefault(name, []).append(job.id)
-    return tuple(
-        NodeView(
-            name=node.name,
-            state="+".join((node.state, *node.flags)).lower(),
-            partitions=node.partitions,
-            cpus=node.cpus,
-            cpus_allocated=node.cpus_allocated,
-            memory=node.memory,
-            memory_allocated=node.memory_allocated,
-            gpus=tuple(GpuView(index, None) for index in range(sum(node.gpus.values()))),
-            jobs=tuple(on_node.get(node.name, ())),
-            reason=node.reason,
-            reason_by=node.reason_by,
-        )
-        for node in nodes
-    )

@@ -48,7 +48,7 @@ def take(source: Source, before: Picture, now: Callable[[], float]) -> Picture:
     try:
         status, incidents, runs = source.status(), source.incidents(), source.runs()
         picture = replace(picture, status=status, incidents=incidents, runs=runs, has_daemon=True)
-        problems += [f"{name}: {why}" for name, why in status.reaches.items() if why]
+        problems += [f"{name}: {why}" for name, why in status.reaches.items() if why and not _told(problems, name, why)]
     except NoDaemonError as error:
         picture = replace(picture, has_daemon=False)
         problems.append(str(error))
@@ -58,3 +58,8 @@ def take(source: Source, before: Picture, now: Callable[[], float]) -> Picture:
     except FleetwardError as error:
         problems.append(str(error))
     return replace(picture, problems=tuple(dict.fromkeys(" ".join(problem.split()) for problem in problems)))
+
+
+def _told(problems: list[str], name: str, why: str) -> bool:
+    """Say whether a fleet's problems tell already that a source is out of reach."""
+    return any(why in problem or problem.lower().startswith(f"{name} ") for problem in problems)

@@ -26,6 +26,7 @@ class View(Screen[None]):
     MORE_KEYS: ClassVar[Keys] = ()
     """Told by `?` only."""
     BINDINGS: ClassVar[list[BindingType]] = [("r", "app.hurry", "refresh")]
+    _put_up = False
 
     @property
     def desk(self) -> "FleetApp":
@@ -35,7 +36,7 @@ class View(Screen[None]):
     @property
     def stands(self) -> bool:
         """Say whether all parts are there: an answer may come while a screen is being put up or taken down."""
-        return self.is_mounted and self.is_running and self.app.is_running and not self._pruning
+        return self._put_up and self.is_running and self.app.is_running and not self._pruning
 
     def body(self) -> Iterable[Widget]:
         """Return what stands between tabs and keys."""
@@ -56,6 +57,7 @@ class View(Screen[None]):
 
     def on_mount(self) -> None:
         """Show what is known already."""
+        self._put_up = True
         self.renew()
 
     def on_screen_resume(self) -> None:

@@ -1,5 +1,6 @@
 """Where the picture comes from: the daemon, Slurm while there is none, what was known while neither answers."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -66,6 +67,14 @@ def test_what_was_known_is_kept_and_grows_old(sample: ModuleType, source: Record
     assert after.ages(130.0) == {"slurm": 31.0, "prometheus": 32.0}
     assert after.problems == ("slurmctld: no answer", "the daemon is out of reach: gone")
     assert not after.has_daemon
+
+
+def test_a_source_that_is_away_is_told_once(source: RecordedSource) -> None:
+    source.fleet_view = replace(source.fleet_view, problems=("Prometheus does not answer, since 03:10: refused",))
+    assert source.daemon is not None
+    source.daemon = replace(source.daemon, reaches={"prometheus": "since 03:10: refused", "store": "no connection"})
+    picture = take(source, Picture(), lambda: 1.0)
+    assert picture.problems == ("Prometheus does not answer, since 03:10: refused", "store: no connection")
 
 
 def test_the_newest_run_of_an_incident_counts(sample: ModuleType, source: RecordedSource) -> None:
