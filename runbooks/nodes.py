@@ -221,7 +221,7 @@ class NodeKeeper:
     def _pass_on(self, node: Node, left: tuple[Claim, ...]) -> Released:
         """Leave the node out of service, under the name of one who still claims it."""
         own = _ours(node)
-        if own and is_drained(node) and own.owner not in {claim.owner for claim in left}:
+        if own and own.owner not in {claim.owner for claim in left}:
             self._slurm.drain(node.name, _reason(left[0]))
             node = self.node(node.name)
         return Released(node.name, ReleaseResult.HELD, left, node.reason, node.reason_by)

@@ -78,6 +78,12 @@ def test_a_vector_is_read(web: Web) -> None:
     assert web.asked == [{"query": ['gpu_up{node="a"} == 1'], "timeout": ["5s"], "path": ["/api/v1/query"]}]
 
 
+def test_a_proxy_of_the_environment_has_no_part_in_it(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    web.body = success(UP)
+    assert len(HttpPrometheus(web.url).query("up")) == 1
+
+
 @pytest.mark.parametrize(("value", "count"), [("1", 1), ("0", 0), ("NaN", 0), ("0.5", 1)])
 def test_a_scalar_holds_unless_it_is_0(web: Web, value: str, count: int) -> None:
     web.body = success({"resultType": "scalar", "result": [AT.timestamp(), value]})

@@ -86,7 +86,9 @@ def test_what_holds_at_the_end_of_its_time_may_finish(world: PlayedWorld, call: 
     before = action.prepare(step)
     world.clock.sleep(59)
     action.act(step, before, world.report)
-    world.clock.sleep(30)
+    world.clock.sleep(29)
+    assert isinstance(action.act(step, before, world.report), Waiting)
+    world.clock.sleep(1)
     assert isinstance(action.act(step, before, world.report), Done)
 
 
