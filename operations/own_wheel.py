@@ -14,8 +14,8 @@ from pathlib import Path
 
 import fleetward
 
-LEFT_OUT = {"__pycache__", "inventories", "playbooks", "roles", "examples"}
-"""A node gets the programs; what provisions it stays on the machine that provisions."""
+LEFT_OUT = {"__pycache__", "inventories", "roles", "examples"}
+"""A node gets the programs, and the daemon its playbook; what provisions stays on the machine that provisions."""
 _EPOCH = (2020, 2, 2, 0, 0, 0)
 
 
@@ -36,8 +36,8 @@ def package_files() -> Iterator[tuple[str, Path]]:
 
 
 def content_digest() -> str:
-    """Name the content of the package in ten hexadecimal digits."""
-    total = hashlib.sha256()
+    """Name the content of the package, and what it requires, in ten hexadecimal digits."""
+    total = hashlib.sha256((distribution("fleetward").read_text("METADATA") or "").encode())
     for name, file in package_files():
         total.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()[:10]
