@@ -162,6 +162,7 @@ class NodeKeeper:
             claim = self._claims.add(node, owner, kind, why, who)
             if _is_kept_out(found):
                 result = HoldResult.ALREADY if _ours(found) else HoldResult.THEIRS
+                found = self._renamed(found, self._claims.open(node))
                 return Held(claim, result, found.reason, found.reason_by)
             try:
                 self._slurm.drain(node, _reason(claim))
@@ -185,7 +186,8 @@ class NodeKeeper:
             if found is None:
                 return Released(node, ReleaseResult.GONE, left)
             if left:
-                return self._pass_on(found, left)
+                found = self._renamed(found, left)
+                return Released(node, ReleaseResult.HELD, left, found.reason, found.reason_by)
             self._given_back[node] = (owner, self._clock.now())
             return self._resume(found)
 
@@ -207,7 +209,10 @@ class NodeKeeper:
     def _settle(self, node: Node) -> Drift | None:
         claims = self._claims.open(node.name)
         if claims and not _is_kept_out(node):
-            self._slurm.drain(node.name, _reason(claims[0]))
+            try:
+                self._slurm.drain(node.name, _reason(claims[0]))
+            except SlurmRefusedError as error:  # the others shall have their turn
+                return Drift(node.name, DriftKind.UNDRAINED, f"not drained again for {claims[0].owner}: {error}")
             return Drift(node.name, DriftKind.UNDRAINED, f"drained again for {claims[0].owner}")
         own = _ours(node)
         if claims or own is None or not is_drained(node):
@@ -218,13 +223,13 @@ class NodeKeeper:
         advice = f"look at the node, then say `fleetward resume {node.name}`"
         return Drift(node.name, DriftKind.UNCLAIMED, f"left drained for {own.owner}; {advice}")
 
-    def _pass_on(self, node: Node, left: tuple[Claim, ...]) -> Released:
-        """Leave the node out of service, under the name of one who still claims it."""
+    def _renamed(self, node: Node, claims: tuple[Claim, ...]) -> Node:
+        """See to it that a drain of ours names somebody who claims the node, and return the node as it is then."""
         own = _ours(node)
-        if own and own.owner not in {claim.owner for claim in left}:
-            self._slurm.drain(node.name, _reason(left[0]))
-            node = self.node(node.name)
-        return Released(node.name, ReleaseResult.HELD, left, node.reason, node.reason_by)
+        if own is None or own.owner in {claim.owner for claim in claims}:
+            return node
+        self._slurm.drain(node.name, _reason(claims[0]))
+        return self.node(node.name)
 
     def _resume(self, node: Node) -> Released:
         result = _what_keeps(node)

@@ -89,18 +89,6 @@ class NodeRunner(Protocol):
         """Return how it stands; changes nothing."""
 
 
-class NoNodeRunner:
-    """What stands for a NodeRunner where the daemon was given no inventory."""
-
-    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
-        """Refuse."""
-        raise UsageError(f"{node}: programs cannot be run on nodes: the setting daemon.inventory names no inventory")
-
-    def observe(self, node: str, marker: str) -> NodeStep:
-        """Refuse."""
-        return self.run(node, (), marker, 0, 0)
-
-
 def argument_list(value: object) -> str:
     """Take a list of texts that begins with a program."""
     if isinstance(value, list) and value and all(isinstance(each, str) and "\0" not in each for each in value):

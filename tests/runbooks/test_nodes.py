@@ -312,6 +312,27 @@ def test_a_claimed_node_that_came_back_to_service_is_drained_again(keeper: NodeK
     assert keeper.reconcile(slurm.nodes().items) == []
 
 
+def test_a_node_that_slurm_will_not_drain_keeps_no_other_from_it(
+    slurm: PlayedSlurm, claims: PlayedClaims, clock: PlayedClock
+) -> None:
+    keeper = NodeKeeper(slurm, claims, Guardrail(share=1), clock)
+    for name in ("gpu001", "gpu002"):
+        claims.add(name, "i12", PROBLEM, "GPU off", "fleetward")
+    slurm.refuses["gpu001"] = "scontrol: slurm_update error: Invalid node state specified"
+    drift = keeper.reconcile(slurm.nodes().items)
+    assert ["not drained again" in each.done for each in drift] == [True, False]
+    assert "DRAIN" in shown(slurm, "gpu002").flags
+
+
+def test_a_drain_of_ours_without_an_owner_gets_the_one_who_claims_it_now(
+    keeper: NodeKeeper, slurm: PlayedSlurm
+) -> None:
+    slurm.add(node("gpu001", "IDLE", "DRAIN", reason=OURS, by="slurm"))
+    held = keeper.hold("gpu001", "i30", PROBLEM, "GPU 4 off the bus", "fleetward")
+    assert (held.result, held.reason) == (HoldResult.ALREADY, "fleetward:i30 node_problem: GPU 4 off the bus")
+    assert shown(slurm, "gpu001").reason == held.reason
+
+
 def test_an_old_drain_that_a_controllers_crash_brought_back_is_undone(
     keeper: NodeKeeper, slurm: PlayedSlurm, clock: PlayedClock
 ) -> None:

@@ -1,9 +1,11 @@
 """What lint says about the arguments of every kind of action, and that the registry knows them all."""
 
+from pathlib import Path
+
 import pytest
 from played_slurm import PlayedWorld
 
-from fleetward.runbooks.actions.node_run import NoNodeRunner
+from fleetward.operations.node_runner import AnsibleNodeRunner
 from fleetward.runbooks.actions.registry import World, all_actions, kinds
 from fleetward.runbooks.prometheus import RecordedPrometheus
 
@@ -62,7 +64,7 @@ def test_what_is_wrong_is_said_once(kind: str, arguments: dict[str, object], sai
 
 
 def test_every_kind_has_its_action(world: PlayedWorld) -> None:
-    reached = NoNodeRunner()
+    reached = AnsibleNodeRunner(Path("hosts.yml"))
     actions = all_actions(World(world.slurm, world.keeper, RecordedPrometheus({}), reached, world.clock))
     assert actions.keys() == kinds().keys()
     for name, action in actions.items():

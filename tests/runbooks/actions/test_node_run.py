@@ -9,7 +9,7 @@ from played_slurm import PlayedWorld
 
 from fleetward.model.errors import OutOfReachError, UsageError
 from fleetward.runbooks.actions.base import Asks, Call, CannotTell, Done, Failed, NotBegun, Waiting
-from fleetward.runbooks.actions.node_run import NodeRun, NodeStep, NodeStepState, NoNodeRunner
+from fleetward.runbooks.actions.node_run import NodeRun, NodeStep, NodeStepState
 
 MakeCall = Callable[..., Call]
 LONG_UP = 1e6
@@ -163,13 +163,6 @@ def test_a_node_out_of_reach_is_waited_for_and_then_a_person_is_asked(
     asked = action.act(step, before, world.report)
     assert isinstance(asked, Asks)
     assert "gpu001 does not answer" in asked.why
-
-
-def test_without_an_inventory_it_says_what_to_set(world: PlayedWorld, call: MakeCall) -> None:
-    action = NodeRun(NoNodeRunner(), world.clock)
-    step = call(["true"], on="gpu001")
-    with pytest.raises(UsageError, match=r"daemon\.inventory"):
-        action.act(step, action.prepare(step), world.report)
 
 
 @pytest.mark.parametrize(("argument", "on"), [("true", "gpu001"), ([], "gpu001"), (["true"], "ALL"), (["true"], None)])
