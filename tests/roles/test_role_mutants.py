@@ -106,6 +106,13 @@ MUTANTS = (
         "  loop: [node]\n",
         "test_a_gpu_exporter_that_does_not_answer_is_known_and_down",
     ),
+    Mutant(
+        "postgresql",
+        "templates/databases.sql.j2",
+        "    WHERE has_database_privilege('public', '{{ database.name }}', 'CONNECT') \\gexec\n",
+        "    WHERE false \\gexec\n",
+        "test_a_role_of_the_server_that_is_not_the_owner_may_not_connect",
+    ),
 )
 
 
