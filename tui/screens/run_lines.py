@@ -1,6 +1,7 @@
 """A run in lines: where it stands, what each step left behind, and what an approval would set going."""
 
 import json
+import re
 from collections.abc import Mapping
 
 from fleetward.model.incidents import Incident
@@ -10,6 +11,9 @@ from fleetward.tui.screens.details import job_of, node_of
 from fleetward.tui.states import RUNS, SEVERITIES
 from fleetward.tui.text import Line, clock, plain, plain_lines
 
+_PLACEHOLDER = re.compile(r"\{\{ *(\w+) *\}\}")
+_ALONE = re.compile(r"\s*([-*|>]|\d+\.) ?|    ")
+"""A line of a list, a table or a quotation, and what is indented: never joined to the line before it."""
 _OVER = frozenset({StepState.DONE, StepState.SKIPPED})
 
 
@@ -64,9 +68,11 @@ def why_it_stands(run: Run) -> str:
     return f"approved by {run.approved_by}" if run.approved_by else ""
 
 
-def step_lines(step: Step) -> list[Line]:
+def step_lines(run: Run, step: Step) -> list[Line]:
     """Return what is known of a step: when, with what, why, its outcome, its output."""
     lines: list[Line] = []
+    if run.why and run.why != step.why and step == current_step(run):
+        lines.append(((f"the run: {plain(run.why)}", "yellow"),))
     if step.started_at is not None:
         tries = f", {step.attempts} times" if step.attempts > 1 else ""
         lines.append(((f"{clock(step.started_at)} .. {clock(step.ended_at)}{tries}", "dim"),))
@@ -93,12 +99,7 @@ def what_approval_does(run: Run, incident: Incident, picture: Picture) -> list[L
         question = step.arguments.get("", "")
         lines += [((f"The run asks: {plain(str(question))}", "bold"),), (("", ""),)]
     lines.append(((f"{plain(run.title)}  (page {plain(run.runbook)}, digest {plain(run.digest[:12])})", ""),))
-    left = [one for one in run.steps if one.state not in _OVER and one is not step]
-    for one in left:
-        target = one.arguments.get("", "")
-        text = target if isinstance(target, str) else json.dumps(target, default=str)
-        lines.append(((f"  {plain(one.name)}: {plain(one.action)} {plain(str(text))}", ""),))
-    lines += [(("", ""),), ((f"May take out: {plain(run.blast)}", "bold yellow"),)]
+    lines += [((f"May take out: {plain(run.blast)}", "bold yellow"),)]
     node = run.params.get("node") or incident.node
     view = node_of(picture.fleet, node) if node else None
     if view is not None:
@@ -110,6 +111,12 @@ def what_approval_does(run: Run, incident: Incident, picture: Picture) -> list[L
         full = status.drained >= status.drained_allowed
         text = f"  Fleetward holds {status.drained} of the {status.drained_allowed} nodes that it may hold"
         lines.append(((text, "bold red" if full else ""),))
+    lines.append((("Steps that follow:", "bold"),))
+    left = [one for one in run.steps if one.state not in _OVER and one is not step]
+    for one in left:
+        target = one.arguments.get("", "")
+        text = target if isinstance(target, str) else json.dumps(target, default=str)
+        lines.append(((f"  {plain(one.name)}: {plain(one.action)} {plain(str(text))}", ""),))
     return lines
 
 
@@ -122,19 +129,31 @@ def decision_lines(run: Run, step: Step) -> list[Line]:
     return [*lines, *(((line, ""),) for line in plain_lines(step.output.rstrip("\n"))[-6:] if line)]
 
 
-def page_lines(text: str) -> list[Line]:
-    """Return a page's Markdown as it was written, without its front matter, headings and steps made visible."""
+def page_lines(text: str, values: Mapping[str, str]) -> list[Line]:
+    """Return a page's Markdown with the alert's values in it, headings and steps made visible.
+
+    The front matter is left out, and paragraphs are joined, for the pane has a width of its own.
+    """
     lines: list[Line] = []
-    front, step = False, False
-    for number, line in enumerate(plain_lines(text)):
-        if number == 0 and line == "---":
-            front = True
-        elif front:
-            front = line != "---"
+    front, step, joined = False, False, False
+    for number, line in enumerate(plain_lines(_filled(text, values))):
+        if (number == 0 and line == "---") or front:
+            front = number == 0 or line != "---"
         elif line.startswith("```"):
-            step = not step
+            step, joined = not step, False
             lines.append(((line[3:].strip() if step else "", "bold cyan"),))
+        elif step:
+            lines.append(((line, "cyan"),))
+        elif line.startswith("#"):
+            lines.append(((line.lstrip("# "), "bold underline"),))
+            joined = False
+        elif joined and line and not _ALONE.match(line):
+            lines[-1] = ((f"{lines[-1][0][0]} {line.strip()}", ""),)
         else:
-            style = "cyan" if step else "bold underline" if line.startswith("#") else ""
-            lines.append(((line.lstrip("# ") if style == "bold underline" else line, style),))
+            lines.append(((line, ""),))
+            joined = bool(line)
     return lines
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)

@@ -123,7 +123,9 @@ class RunbookScreen(View):
         if isinstance(answer, FleetwardError):
             lines: list[Line] = [((f"the page cannot be shown: {plain(str(answer))}", "red"),)]
         else:
-            self._page, lines = answer, page_lines(answer.text)
+            incident = self._incident
+            values = {**incident.labels, "node": incident.node, "gpu": incident.gpu}
+            self._page, lines = answer, page_lines(answer.text, values)
         if self.stands:
             self.query_one("#page", Lines).show(lines, top=True)
 
@@ -144,7 +146,7 @@ class RunbookScreen(View):
         step = self.steps.cursor_item
         about = f" {step.name}: {step.action} " if step else " "
         self.query_one("#about", OneLine).show(((plain(about), "bold"),))
-        self.query_one("#output", Lines).show(step_lines(step) if step else [])
+        self.query_one("#output", Lines).show(step_lines(self._run, step) if self._run and step else [])
 
     def on_line_table_moved(self, _: LineTable.Moved) -> None:
         """Show the output of the step under the cursor; where a person moved it, it stays there."""
