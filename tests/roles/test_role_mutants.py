@@ -101,10 +101,24 @@ MUTANTS = (
     ),
     Mutant(
         "prometheus",
-        "tasks/configure.yml",
-        "  loop: [gpu, node]\n",
-        "  loop: [node]\n",
+        "vars/main.yml",
+        "__prometheus_jobs: [gpu, node, ",
+        "__prometheus_jobs: [node, ",
         "test_a_gpu_exporter_that_does_not_answer_is_known_and_down",
+    ),
+    Mutant(
+        "alertmanager",
+        "templates/alertmanager.yml.j2",
+        "            type: Bearer\n",
+        "            type: Basic\n",
+        "test_the_daemon_gets_an_alert_at_once_with_the_token_and_the_watchdog_not",
+    ),
+    Mutant(
+        "slurm_exporter",
+        "templates/fleetward-slurm-exporter.service.j2",
+        "DynamicUser=yes\n",
+        "",
+        "test_it_has_no_rights_and_comes_back_with_the_host",
     ),
     Mutant(
         "postgresql",
