@@ -7,7 +7,7 @@ from psycopg.rows import DictRow
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.errors import ConflictError
 from fleetward.store import incident_rows, timeline, words
-from fleetward.store.database import Connection, Database
+from fleetward.store.database import Connection, Database, the_row
 
 
 class Claims:
@@ -24,13 +24,14 @@ class Claims:
         """
         with self._database.transaction() as connection:
             incident, state = _incident_of(connection, owner)
-            row = connection.execute(
-                "insert into claims (node, owner, kind, why, made_by) values (%s, %s, %s, %s, %s)"
-                " on conflict (node, owner) where released_at is null do update set node = excluded.node"
-                " returning *, (xmax = 0) as made",
-                [words.key(node), words.key(owner), str(kind), words.text(why), words.text(made_by)],
-            ).fetchone()
-            assert row is not None  # noqa: S101  the statement inserts or updates, and returns either way
+            row = the_row(
+                connection.execute(
+                    "insert into claims (node, owner, kind, why, made_by) values (%s, %s, %s, %s, %s)"
+                    " on conflict (node, owner) where released_at is null do update set node = excluded.node"
+                    " returning *, (xmax = 0) as made",
+                    [words.key(node), words.key(owner), str(kind), words.text(why), words.text(made_by)],
+                )
+            )
             claim = _claim(row)
             if row["made"]:
                 if state == "closed":

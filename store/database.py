@@ -201,11 +201,11 @@ class Alone:
         connection = self._database.connect()
         try:
             with self._database.limit(connection, PATIENCE):
-                row = connection.execute("select pg_try_advisory_lock(%s) as held", [_ALONE]).fetchone()
+                row = the_row(connection.execute("select pg_try_advisory_lock(%s) as held", [_ALONE]))
         except StoreOutOfReachError:
             connection.close()
             raise
-        if row is None or not row["held"]:
+        if not row["held"]:
             connection.close()
             raise AnotherDaemonError(
                 f"another daemon works on the database {self._database.place}: stop it, or give this one another."
@@ -217,6 +217,14 @@ class Alone:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def the_row(cursor: psycopg.Cursor[DictRow]) -> DictRow:
+    """Return the row of a statement that always gives one, such as an insert that returns what it made."""
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError("a statement that always gives a row gave none")
+    return row
 
 
 def _parameters(address: str, statement_seconds: float) -> dict[str, Any]:

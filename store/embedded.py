@@ -81,7 +81,7 @@ class EmbeddedPostgres:
         self._wait_for_the_one_before()
         with self._log.open("ab") as log:
             # The kernel stops it where this process is killed: SIGINT is PostgreSQL's fast shutdown.
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [
                     *_as(account, "--pdeathsig=INT"),
                     str(programs / "postgres"),
@@ -95,7 +95,8 @@ class EmbeddedPostgres:
                 stderr=log,
                 start_new_session=True,  # an interrupt typed at the daemon is the daemon's, which then stops it
             )
-        self._wait_until_it_answers()
+        self._process = process
+        self._wait_until_it_answers(process)
 
     def stop(self) -> None:
         """Stop the server; what was committed stays."""
@@ -195,14 +196,13 @@ class EmbeddedPostgres:
             return None
         return pid if os.fsencode(self._data) in words else None
 
-    def _wait_until_it_answers(self) -> None:
-        assert self._process is not None  # noqa: S101  set by `start`
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 self._make_database()
             except psycopg.OperationalError as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
                     tail = self._log.read_text(errors="replace")[-600:].strip()
                     raise FleetwardError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fleetward.model.errors import ConflictError
 from fleetward.model.incidents import Alert, AlertStatus, Incident, IncidentState, Severity, TimelineEntry
 from fleetward.store import incident_rows, timeline, words
-from fleetward.store.database import Connection, Database
+from fleetward.store.database import Connection, Database, the_row
 
 ALERTMANAGER = "alertmanager"
 LONGEST_SUMMARY = 500
@@ -198,26 +198,27 @@ def _tell(connection: Connection, incident_id: int, alert: Alert) -> None:
 def _join(connection: Connection, alert: Alert, key: IncidentKey, page: Callable[[str], str]) -> tuple[int, bool]:
     """Return the incident with this key that is not closed, and whether it was opened just now."""
     severity = _severity(alert)
-    row = connection.execute(
-        "insert into incidents (alert_name, node, gpu, severity, summary, labels, runbook)"
-        " values (%(name)s, %(node)s, %(gpu)s, %(severity)s, %(summary)s, %(labels)s, %(runbook)s)"
-        # Also locks the row, so that nobody closes it before this alert is in it; xmax is 0 for a new row only.
-        " on conflict (alert_name, node, gpu) where state <> 'closed' do update set severity ="
-        " case when array_position(%(order)s, excluded.severity) > array_position(%(order)s, incidents.severity)"
-        " then excluded.severity else incidents.severity end"
-        " returning id, (xmax = 0) as opened",
-        {
-            "name": key.alert_name,
-            "node": key.node,
-            "gpu": key.gpu,
-            "severity": str(severity),
-            "summary": _summary(alert),
-            "labels": words.json(alert.labels),
-            "runbook": words.text(page(alert.name)),
-            "order": [str(one) for one in _SEVERITIES],
-        },
-    ).fetchone()
-    assert row is not None  # noqa: S101  the statement inserts or updates, and returns either way
+    row = the_row(
+        connection.execute(
+            "insert into incidents (alert_name, node, gpu, severity, summary, labels, runbook)"
+            " values (%(name)s, %(node)s, %(gpu)s, %(severity)s, %(summary)s, %(labels)s, %(runbook)s)"
+            # Also locks the row, so that nobody closes it before this alert is in it; xmax is 0 for a new row only.
+            " on conflict (alert_name, node, gpu) where state <> 'closed' do update set severity ="
+            " case when array_position(%(order)s, excluded.severity) > array_position(%(order)s, incidents.severity)"
+            " then excluded.severity else incidents.severity end"
+            " returning id, (xmax = 0) as opened",
+            {
+                "name": key.alert_name,
+                "node": key.node,
+                "gpu": key.gpu,
+                "severity": str(severity),
+                "summary": _summary(alert),
+                "labels": words.json(alert.labels),
+                "runbook": words.text(page(alert.name)),
+                "order": [str(one) for one in _SEVERITIES],
+            },
+        )
+    )
     return int(row["id"]), bool(row["opened"])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fleetward.model.errors import ConflictError, UsageError
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
 from fleetward.store import decisions, incident_rows, run_rows, timeline, words
-from fleetward.store.database import Connection, Database
+from fleetward.store.database import Connection, Database, the_row
 from fleetward.store.decisions import Decision
 
 LONGEST_OUTPUT = 256 * 1024
@@ -237,24 +237,25 @@ def _refuse_a_second(connection: Connection, runbook: str, incident_id: int) -> 
 
 
 def _insert(connection: Connection, new: NewRun) -> int:
-    row = connection.execute(
-        "insert into runs (runbook, title, incident, params, page, policy, digest, mode, state, blast, asked_by)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning id",
-        [
-            words.key(new.runbook),
-            words.text(new.title),
-            new.incident,
-            words.json(new.params),
-            words.text(new.page),
-            words.json(new.policy),
-            new.digest,
-            str(new.mode),
-            str(new.state),
-            words.text(new.blast),
-            words.text(new.asked_by),
-        ],
-    ).fetchone()
-    assert row is not None  # noqa: S101  an insert returns its row
+    row = the_row(
+        connection.execute(
+            "insert into runs (runbook, title, incident, params, page, policy, digest, mode, state, blast, asked_by)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning id",
+            [
+                words.key(new.runbook),
+                words.text(new.title),
+                new.incident,
+                words.json(new.params),
+                words.text(new.page),
+                words.json(new.policy),
+                new.digest,
+                str(new.mode),
+                str(new.state),
+                words.text(new.blast),
+                words.text(new.asked_by),
+            ],
+        )
+    )
     with connection.cursor() as cursor:
         cursor.executemany(
             "insert into steps (run, index, name, section, action, arguments) values (%s, %s, %s, %s, %s, %s)",
