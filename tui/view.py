@@ -69,7 +69,7 @@ class View(Screen[None]):
         """Show the app's picture, and what stands around it."""
         picture = self.desk.picture
         self.query_one(Tabs).open(self.TAB, len(picture.incidents))
-        self.query_one(Banner).show(picture.problems)
+        self.query_one(Banner).show([f"✗ {problem}" for problem in picture.problems])
         self.tell(*self.desk.notice)
         self.tick()
         self.show(picture)
@@ -83,4 +83,4 @@ class View(Screen[None]):
 
     def tell(self, text: str, style: str) -> None:
         """Show what became of the last thing that was done."""
-        self.query_one(Notice).tell(text, style)
+        self.query_one(Notice).show([text], style)

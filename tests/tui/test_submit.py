@@ -115,7 +115,7 @@ async def test_a_field_that_no_job_has_is_not_dropped_in_silence(
         assert source.wishes == []
 
 
-@pytest.mark.parametrize(("name", "text"), [("none.yaml", "cannot be read"), ("job.txt", ".yaml, .yml or .toml")])
+@pytest.mark.parametrize(("name", "text"), [("none.yaml", "cannot be read"), ("job.txt", "a .yaml, .yml or")])
 async def test_a_file_that_cannot_be_loaded_leaves_nothing_to_submit(
     open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path, name: str, text: str
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -78,46 +79,58 @@ class Tabs(OneLine):
         self.show(tuple(spans))
 
 
-class Banner(Widget):
-    """What is out of reach, in up to three lines of red; not there while all is well."""
+class Sentences(Widget):
+    """Up to three lines of wrapped text; not there while there is nothing to tell."""
 
-    DEFAULT_CSS = "Banner { height: auto; max-height: 3; display: none; background: darkred; color: white; }"
+    DEFAULT_CSS = "Sentences { height: auto; max-height: 3; display: none; }"
+    MOST = 3
 
     def __init__(self) -> None:
         super().__init__()
-        self._problems: tuple[str, ...] = ()
+        self._sentences: tuple[str, ...] = ()
+        self._style = Style.null()
 
-    def show(self, problems: Sequence[str]) -> None:
-        """Show these sentences from now on."""
-        if tuple(problems) != self._problems:
-            self._problems = tuple(problems)
-            self.display = bool(problems)
+    @property
+    def text(self) -> str:
+        """Return what is told."""
+        return "\n".join(self._sentences)
+
+    def show(self, sentences: Sequence[str], style: str = "") -> None:
+        """Tell these from now on."""
+        shown = tuple(plain(sentence) for sentence in sentences if sentence)
+        if (shown, Style.parse(style)) != (self._sentences, self._style):
+            self._sentences, self._style = shown, Style.parse(style)
+            self.display = bool(shown)
             self.refresh(layout=True)
 
     def _lines(self, width: int) -> list[str]:
-        lines = [piece for problem in self._problems for piece in wrapped(f"✗ {plain(problem)}", max(1, width - 2))]
-        return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][: max(0, width - 12)]} ..."]
+        lines = [piece for sentence in self._sentences for piece in wrapped(sentence, max(1, width - 2))]
+        return (
+            lines
+            if len(lines) <= self.MOST
+            else [*lines[: self.MOST - 1], cut(lines[self.MOST - 1], width - 6) + " ..."]
+        )
 
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Return how many lines the sentences take."""
         return len(self._lines(width))
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of them."""
-        lines = self._lines(self.size.width)
-        text = f" {lines[y]}" if y < len(lines) else ""
-        return Strip([Segment(cut(text, self.size.width), self.rich_style)], self.size.width)
+        width = self.size.width
+        lines = self._lines(width)
+        text = cut(f" {lines[y]}" if y < len(lines) else "", width)
+        return Strip([Segment(text, self.rich_style + self._style)], width)
 
 
-class Notice(OneLine):
-    """What became of the last thing that a person did; not there while there is nothing to tell."""
+class Banner(Sentences):
+    """What is out of reach, in red."""
 
-    DEFAULT_CSS = "Notice { display: none; }"
+    DEFAULT_CSS = "Banner { background: darkred; color: white; }"
 
-    def tell(self, text: str, style: str) -> None:
-        """Show a sentence, or none for an empty one."""
-        self.display = bool(text)
-        self.show(((f" {plain(text)}", style),))
+
+class Notice(Sentences):
+    """What became of the last thing that a person did."""
 
 
 class KeyLine(OneLine):
