@@ -1,5 +1,6 @@
 """Following a run or an incident: looks at it again and again and prints what has changed."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ PATIENCE = 60.0
 
 KNOWN_AGAIN = 200
 """Characters by which the place is found again in an output whose beginning was cut off."""
+
+_DIGITS = re.compile(r"[0-9]+")
+"""A length of time that shrinks from look to look is no news."""
+_TOLD_BY_TIMELINE = frozenset({StepState.PENDING, StepState.RESERVED, StepState.DONE, StepState.SKIPPED})
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -46,7 +51,7 @@ def follow_incident(look: Callable[[], IncidentView], say: Say, note: Say) -> In
                 say(entry_line(entry))
                 told = entry.id
         for run in view.runs:
-            for line in runs.setdefault(run.id, _SeenRun()).news(run):
+            for line in runs.setdefault(run.id, _SeenRun(brief=True)).news(run):
                 say(line)
         if view.incident.state is IncidentState.CLOSED or unfinished(view) is not None:
             return view
@@ -71,27 +76,41 @@ def entry_line(entry: TimelineEntry, *, dated: bool = False) -> str:
 class _SeenRun:
     """What was told of a run already."""
 
-    run: tuple[RunState, str] | None = None
+    brief: bool = False
+    """Leave out what the incident's timeline tells."""
+    run: tuple[str, str] = ("", "")
     steps: dict[int, tuple[str, str]] = field(default_factory=dict)
     output: dict[int, str] = field(default_factory=dict)
 
     def news(self, run: Run) -> Iterator[str]:
         """Yield a line for each step, output and state that is new."""
         for step in run.steps:
-            shown = (str(step.state), step.why)
-            if self.steps.get(step.index, (str(StepState.PENDING), "")) != shown:
-                why = f": {printable(step.why)}" if step.why else ""
-                yield f"r{run.id} step {step.index} {printable(step.name)}: {step.state}{why}"
+            shown = (str(step.state), _DIGITS.sub("#", step.why))
+            told = self.steps.get(step.index, (str(StepState.PENDING), ""))
+            if shown != told and not (self.brief and step.state in _TOLD_BY_TIMELINE):
+                yield f"r{run.id} step {step.index} {printable(step.name)}: {_with_why(step.state, step.why)}"
             self.steps[step.index] = shown
             # whole lines only while it runs: the rest comes with the next look
             output = step.output if step.ended_at else step.output[: step.output.rfind("\n") + 1]
             if text := _added(self.output.get(step.index, ""), output):
-                yield from output_lines(text)
+                yield from (f"  {printable(step.name)}{line[1:]}" for line in output_lines(text))
             self.output[step.index] = output
-        if self.run != (run.state, run.why):
-            why = f": {printable(run.why)}" if run.why else ""
-            yield f"r{run.id} {run.state}{why}"
-        self.run = (run.state, run.why)
+        state, why = _under_way(run)
+        shown = (state, _DIGITS.sub("#", why))
+        if self.run != shown and not (self.brief and state != RunState.WAITING):
+            yield f"r{run.id} {_with_why(state, why)}"
+        self.run = shown
+
+
+def _with_why(state: str, why: str) -> str:
+    return f"{state}: {printable(why)}" if why else str(state)
+
+
+def _under_way(run: Run) -> tuple[str, str]:
+    """Return a run's state and why, for which it counts as running while one of its steps says why it waits."""
+    if run.state is RunState.WAITING and any(step.state is StepState.WAITING for step in run.steps):
+        return str(RunState.RUNNING), ""
+    return str(run.state), run.why
 
 
 def _added(before: str, now: str) -> str:

@@ -12,7 +12,7 @@ from played_daemon import ME, NOON, PlayedDaemon, entry, incident, run
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.errors import RefusedError
 from fleetward.model.incidents import IncidentState
-from fleetward.model.runs import RunState, StepState
+from fleetward.model.runs import Run, RunState, StepState
 
 Asking = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -123,29 +123,38 @@ def test_without_a_daemon_it_says_what_to_do(asking: Asking, tmp_path: object) -
 
 def test_follow_tells_each_change_once_until_it_is_closed(asking: Asking, daemon: PlayedDaemon) -> None:
     fires, acts, ends = entry(1, "GpuOffBus fires"), entry(2, "drain begins"), entry(3, "closed: all is well", "close")
-    going = run(RunState.RUNNING, StepState.DONE, StepState.RESERVED)
-    over = run(RunState.DONE, *[StepState.DONE] * 3)
+
+    def waits(why: str) -> Run:
+        going = run(RunState.WAITING, StepState.DONE, StepState.WAITING, why=why)
+        looked, waiting, last = going.steps
+        steps = (dataclasses.replace(looked, output="NVRM: Xid\n"), dataclasses.replace(waiting, why=why), last)
+        return dataclasses.replace(going, steps=steps)
+
     daemon.looks_at_incident = [
         IncidentView(incident(), (fires,), ()),
-        IncidentView(incident(), (fires,), (going,)),
-        IncidentView(incident(), (fires, acts), (going,)),
-        IncidentView(CLOSED, (fires, acts, ends), (over,)),
+        IncidentView(incident(), (fires,), (run(RunState.RUNNING, StepState.DONE, StepState.RESERVED),)),
+        IncidentView(incident(), (fires, acts), (waits("30 s to go"),)),
+        IncidentView(incident(), (fires, acts), (waits("5 s to go"),)),
+        IncidentView(incident(), (fires, acts), (waits("its GPU is lost"),)),
+        IncidentView(CLOSED, (fires, acts, ends), (run(RunState.DONE, *[StepState.DONE] * 3),)),
     ]
     done = asking("incident", "show", "--follow", "12")
     assert done.returncode == 0, done.stderr
-    lines = [line.split("  ")[-1].strip() for line in done.stdout.splitlines()]
-    assert lines == [
+    assert [line.split("  ")[-1].strip() for line in done.stdout.splitlines()] == [
         "open: GPU 3 of gpu002 fell off the bus",
         "GpuOffBus fires",
-        "r7 step 0 look: done",
-        "r7 step 1 drain: reserved",
-        "r7 running",
         "drain begins",
+        "look | NVRM: Xid",
+        "r7 step 1 drain: waiting: 30 s to go",
+        "r7 step 1 drain: waiting: its GPU is lost",
         "closed: all is well",
-        "r7 step 1 drain: done",
-        "r7 step 2 sure: done",
-        "r7 done",
     ]
+
+
+def test_follow_shows_a_run_that_waits_for_something_out_of_reach(asking: Asking, daemon: PlayedDaemon) -> None:
+    away = run(RunState.WAITING, StepState.RESERVED, why="Slurm does not answer")
+    daemon.looks_at_incident = [IncidentView(incident(), (), (away,)), IncidentView(CLOSED, (), (away,))]
+    assert "r7 waiting: Slurm does not answer\n" in asking("incident", "show", "--follow", "12").stdout
 
 
 @pytest.mark.parametrize(
