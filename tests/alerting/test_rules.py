@@ -18,6 +18,8 @@ import fleetward
 from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS
 from fleetward.exporters.gpu.metrics import FATAL_XIDS
 from fleetward.exporters.slurm.states import OUTCOMES, OWNERS, STATES
+from fleetward.model.inventory import read_fleet
+from fleetward.slurm.configuration import SCRAPE_JOBS, render
 
 ALERTING = Path(fleetward.__file__).parent / "alerting"
 LIBRARY = Path(fleetward.__file__).parent / "runbooks/library"
@@ -172,3 +174,24 @@ def test_rules_ask_for_words_that_the_exporter_says(label: str, metric: str, kno
 def test_every_threshold_is_used() -> None:
     texts = "".join(path.read_text() for path in (ALERTING / "rules").glob("*.yml"))
     assert set(re.findall(r"thresholds\.(\w+)", texts)) == set(read(ALERTING / "thresholds.yml"))
+
+
+@pytest.mark.parametrize("inventory", ["lab", "example"])
+def test_what_the_inventory_declares_is_rules_that_prometheus_takes(tmp_path: Path, inventory: str) -> None:
+    fleet = read_fleet(Path(fleetward.__file__).parent / "inventories" / inventory)
+    (tmp_path / "fleet.json").write_text(render(fleet)["rules/fleet.json"])
+    checked = promtool("check", "rules", tmp_path / "fleet.json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    recorded = yaml.safe_load(render(fleet)["rules/fleet.json"])["groups"][0]["rules"]
+    declared = {(one["labels"].get("job"), one["expr"]) for one in recorded if one["record"] == "fleet_targets"}
+    assert ("gpu", f"vector({len(fleet.members('gpu_exporter'))})") in declared
+    profiles = {one["labels"]["hardware_profile"] for one in recorded if one["record"] == "fleet_profile_gpus"}
+    assert profiles == {node.profile.name for node in fleet.nodes.values() if node.profile}
+
+
+def test_the_jobs_that_rules_ask_for_are_those_that_prometheus_scrapes() -> None:
+    scraped = set(read(ROLE / "vars/main.yml")["__prometheus_jobs"])
+    assert scraped == set(SCRAPE_JOBS)
+    asked = re.search(r'up\{job=~"([^"]+)"\}', rule("ExporterDown")["expr"])
+    assert asked is not None
+    assert set(asked[1].split("|")) == scraped
