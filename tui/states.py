@@ -7,7 +7,7 @@ from types import MappingProxyType
 from fleetward.model.incidents import IncidentState, Severity
 from fleetward.model.runs import RunState, StepState
 
-GOOD, BUSY, WARN, BAD, CALM, ASKS = "green", "cyan", "yellow", "bold red", "bright_black", "bold magenta"
+GOOD, BUSY, WARN, BAD, CALM, ASKS = "green", "cyan", "yellow", "bold red", "bright_black", "bold #d787ff"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from textual.geometry import Region
 
 from fleetward.model.errors import OutOfReachError
 from fleetward.tui.app import FleetApp
@@ -174,3 +175,18 @@ async def test_a_node_opens_with_its_gpus_jobs_and_incidents(
         await shown(pilot, "LOST", "job        41 ▶ running digits of alice", "incident   i12")
         await pilot.press("escape")
         await shown(pilot, "REASON")
+
+
+async def test_without_colours_all_is_as_bright_as_plain_text_or_dimmed(
+    open_app: OpenApp, source: RecordedSource, shown: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = open_app(source)
+    async with app.run_test(size=SMALL) as pilot:
+        await shown(pilot, "✗ 1 lost", "▼ draining")
+        strips = app.screen.query_one("HeatMap").render_lines(Region(0, 0, 80, 4))
+        colours = {segment.style.color.triplet for strip in strips for segment in strip if segment.style}
+        assert all(red == green == blue >= 150 for red, green, blue in colours)
+        lost = [segment for strip in strips for segment in strip if segment.text == "✗"]
+        assert all(segment.style is not None and segment.style.reverse for segment in lost)
+        assert lost

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from fleetward.tui.picture import Picture
 from fleetward.tui.text import Line, Span, ago, cut, plain, wrapped
+from fleetward.tui.widgets.paint import paint
 
 STALE = 15.0
 """Seconds after which an age is drawn in amber."""
@@ -40,7 +41,7 @@ class OneLine(Widget):
     def render_line(self, y: int) -> Strip:
         """Draw the line."""
         base = self.rich_style
-        segments = [Segment(text, base + Style.parse(style) if style else base) for text, style in self._spans]
+        segments = [Segment(text, paint(self, base, style)) for text, style in self._spans]
         return Strip(segments if y == 0 else []).adjust_cell_length(self.size.width, base)
 
 
@@ -120,7 +121,7 @@ class Sentences(Widget):
         width = self.size.width
         lines = self._lines(width)
         text = cut(f" {lines[y]}" if y < len(lines) else "", width)
-        return Strip([Segment(text, self.rich_style + self._style)], width)
+        return Strip([Segment(text, paint(self, self.rich_style, self._style))], width)
 
 
 class Banner(Sentences):

@@ -17,6 +17,7 @@ from textual.strip import Strip
 from fleetward.model.fleet_view import GpuView, NodeView
 from fleetward.tui.states import node_look
 from fleetward.tui.text import cut, plain
+from fleetward.tui.widgets.paint import paint
 
 LOST, UNKNOWN, IDLE = "✗", "?", "·"
 BARS = "▁▂▃▄▅▆▇█"
@@ -183,13 +184,12 @@ class HeatMap(ScrollView, can_focus=True):
     def _node(self, node: NodeView, base: Style, cursor: bool) -> list[Segment]:
         look = node_look(node.state)
         name = base + (Style(reverse=self.has_focus, bold=True, underline=not self.has_focus) if cursor else Style())
-        state = base + Style.parse(look.style)
         segments = [Segment(cut(plain(node.name), self._name_width), name), Segment(" ", base)]
         for style, cells in groupby(map(cell, node.gpus), key=itemgetter(1)):  # few segments are painted sooner
-            segments.append(Segment("".join(glyph for glyph, _ in cells), base + style))
+            segments.append(Segment("".join(glyph for glyph, _ in cells), paint(self, base, style)))
         missing = " " * (self._gpus_most - len(node.gpus))
         segments.append(Segment(missing + " ", base))
-        segments.append(Segment(cut(f"{look.glyph} {plain(look.word)}", _WORD + 2), state))
+        segments.append(Segment(cut(f"{look.glyph} {plain(look.word)}", _WORD + 2), paint(self, base, look.style)))
         segments.append(Segment(" ", base))
         return segments
 
@@ -203,7 +203,7 @@ def about(node: NodeView) -> str:
     return "  ".join(parts)
 
 
-_LOST_STYLE = Style.parse("bold white on red")
+_LOST_STYLE = Style.parse("bold reverse red")
 _UNKNOWN_STYLE = Style.parse("dim")
 _IDLE_STYLE = Style.parse("bright_black")
 _BAR_STYLES = tuple(Style.parse(colour) for colour in _HEAT)

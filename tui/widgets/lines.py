@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.geometry import Size
@@ -12,6 +11,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from fleetward.tui.text import Line, wrapped
+from fleetward.tui.widgets.paint import paint
 
 MOST = 5000
 """Lines that are kept; of a longer text the last ones."""
@@ -84,5 +84,5 @@ class Lines(ScrollView, can_focus=True):
         base, width, index = self.rich_style, self.size.width, self.scroll_offset.y + y
         if index >= len(self._drawn):
             return Strip.blank(width, base)
-        segments = [Segment(text, base + Style.parse(style) if style else base) for text, style in self._drawn[index]]
+        segments = [Segment(text, paint(self, base, style)) for text, style in self._drawn[index]]
         return Strip(segments).adjust_cell_length(width, base)

@@ -17,6 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from fleetward.tui.text import cut, plain
+from fleetward.tui.widgets.paint import paint
 
 T = TypeVar("T")
 GAP = 1
@@ -290,9 +291,9 @@ class LineTable(ScrollView, Generic[T], can_focus=True):
             base += Style(reverse=True) if self.has_focus else Style(bold=True, underline=True)
         segments = [Segment("*" if marked else " ", base + Style(bold=True))]
         for column, size in self._layout:
-            style = column.style(item) if column.style is not None and not cursor else ""
+            style = column.style(item) if column.style is not None else ""
             text = _cell(plain(column.text(item)), size, column.right)
-            segments.append(Segment(text, base + Style.parse(style) if style else base))
+            segments.append(Segment(text, base if cursor else paint(self, base, style)))
             segments.append(Segment(" " * GAP, base))
         return Strip(segments).adjust_cell_length(width, base)
 
