@@ -2,12 +2,14 @@
 
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import click
 import pytest
 
 from fleetward import group
@@ -28,3 +30,15 @@ def run_command(folder: Path, *arguments: str, **variables: str) -> subprocess.C
         with redirect_stdout(printed), redirect_stderr(said), pytest.raises(SystemExit) as ended:
             group.run()
     return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), printed.getvalue(), said.getvalue())
+
+
+def check_words(line: str) -> None:
+    """Check that a command line that people are told to type is a command, with options that it has."""
+    command: click.Command = group.cli
+    name, *words = shlex.split(line)
+    while isinstance(command, click.Group):
+        context = command.make_context(name, list(words), resilient_parsing=True)
+        name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None, line
+        command = found
+    command.make_context(name, list(words))
