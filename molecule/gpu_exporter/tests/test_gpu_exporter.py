@@ -55,6 +55,24 @@ def test_it_may_not_do_all_that_root_may(on: On) -> None:
     assert not allowed & (1 << CAP_SYS_ADMIN)
 
 
+def test_an_xid_in_the_kernels_log_is_counted(on: On, address: Address) -> None:
+    def counted() -> list[float]:
+        return [
+            value
+            for name, value in metrics(address).items()
+            if name.startswith('gpu_xid_total{gpu="2"') and 'xid="48"' in name
+        ]
+
+    before = counted()[0]
+    line = "3,0,0,-;NVRM: Xid (PCI:0000:52:00): 48, pid='<unknown>', name=<unknown>, DBE"
+    on("gpu001").check_output("echo %s >> /run/fleetward/nvml/kmsg", line)
+    until = time.monotonic() + 10
+    while counted() != [before + 1]:
+        assert time.monotonic() < until, "it was not counted"
+        time.sleep(0.2)
+    assert metrics(address)["gpu_exporter_kernel_log_readable"] == 1
+
+
 def test_it_comes_back_with_the_host(on: On) -> None:
     assert on("gpu001").service("fleetward-gpu-exporter").is_enabled
 
