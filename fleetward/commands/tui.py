@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def tui(socket: Path | None, read_only: bool, backend: str) -> None:
 
     Without a daemon it shows what Slurm says and changes nothing but your own jobs.
     """
+    if not (sys.stdin.isatty() and sys.__stderr__ is not None and sys.__stderr__.isatty()):  # where Textual draws
+        raise UsageError("the screen needs a terminal; for programs there is `--json` of nodes, jobs and incident")
     try:
         from fleetward.tui.app import FleetApp
     except ModuleNotFoundError as error:
