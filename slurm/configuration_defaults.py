@@ -39,6 +39,8 @@ _DEFAULTS: Mapping[str, str] = {
     "JobAcctGatherFrequency": "30",
     "PrologFlags": "Alloc,Contain",
     "JobRequeue": "1",
+    # A job that a broken node has ended can be requeued as long as slurmctld keeps it: give who approves that an hour.
+    "MinJobAge": "3600",
     "ReturnToService": "1",
     "SlurmctldTimeout": "120",
     "SlurmdTimeout": "300",
