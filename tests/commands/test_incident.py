@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from played_daemon import ME, NOON, PlayedDaemon, entry, incident, run
+from played_daemon import ME, NOON, PlayedDaemon, Served, entry, incident, run
 
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.errors import RefusedError
@@ -115,7 +119,7 @@ def test_a_wrong_number_is_a_usage_error(asking: Asking, daemon: PlayedDaemon, n
     assert daemon.asked == []
 
 
-def test_without_a_daemon_it_says_what_to_do(asking: Asking, tmp_path: object) -> None:
+def test_without_a_daemon_it_says_what_to_do(asking: Asking, tmp_path: Path) -> None:
     done = asking("incident", "list", "--socket", f"{tmp_path}/none.sock")
     assert (done.returncode, done.stdout) == (3, "")
     assert f"{tmp_path}/none.sock: there is no such socket" in done.stderr
@@ -173,3 +177,26 @@ def test_follow_ends_where_a_person_is_needed(
     assert done.returncode == code
     assert json.loads(done.stdout)["runs"][0]["state"] == state
     assert words in done.stderr
+
+
+def test_follow_outlasts_a_daemon_that_is_restarted(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        daemon = PlayedDaemon(socket=Path(folder) / "daemon.sock")
+        daemon.looks_at_run = [run(RunState.RUNNING)]
+        with Served(daemon, daemon.socket):
+            following = subprocess.Popen(
+                [sys.executable, "-m", "fleetward", "incident", "show", "i12", "--follow"],
+                env=os.environ | {"FLEETWARD_DAEMON_SOCKET": str(daemon.socket)},
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert following.stdout is not None and following.stderr is not None
+            assert "critical  open" in following.stdout.readline()
+        daemon.socket.unlink(missing_ok=True)
+        assert "waiting for it up to 60 s" in following.stderr.readline()
+        daemon.incidents_held = [CLOSED]
+        with Served(daemon, daemon.socket):
+            _, said = following.communicate(timeout=60)
+        assert (following.returncode, said) == (0, "fleetward: the daemon answers again\n")
