@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from fleetward.model.errors import FleetwardError
-from fleetward.tui.background import Answered, Arrived, Background
+from fleetward.tui.background import Answered, Arrived, Background, Broken
 from fleetward.tui.picture import Picture
 from fleetward.tui.source import Source
 from fleetward.tui.view import View
@@ -126,6 +126,10 @@ class FleetApp(App[None]):
         self.picture = message.picture
         for view in self._views():
             view.renew()
+
+    def on_broken(self, message: Broken) -> None:
+        """End the screen with the error, as any other that nobody foresaw."""
+        raise message.error
 
     def on_answered(self, message: Answered) -> None:
         """Hand an answer to who waits for it."""

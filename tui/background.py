@@ -31,6 +31,14 @@ class Answered(Message):
         self.tell, self.answer = tell, answer
 
 
+class Broken(Message):
+    """A thread met an error that nobody foresaw: the screen must not go on as if it were still renewed."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Background:
     """Opens the source in its own thread, then takes picture after picture and posts each to the app."""
 
@@ -44,7 +52,7 @@ class Background:
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._take_pictures, name="pictures", daemon=True).start()
+        self._begin(self._take_pictures)
 
     def hurry(self) -> None:
         """Take the next picture now."""
@@ -65,7 +73,17 @@ class Background:
                 answer = error
             self._post(Answered(tell, answer))
 
-        threading.Thread(target=carry_out, name="wish", daemon=True).start()
+        self._begin(carry_out)
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._post(Broken(error))
+                raise
+
+        threading.Thread(target=guarded, daemon=True).start()
 
     def _get(self) -> Source:
         with self._opening:

@@ -250,3 +250,17 @@ async def test_quitting_closes_the_source(open_app: OpenApp, source: RecordedSou
     while not source.closed and time.monotonic() < until:
         await asyncio.sleep(0.02)
     assert source.closed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_error_that_nobody_foresaw_ends_the_screen(
+    open_app: OpenApp, source: RecordedSource, shown: Shown
+) -> None:
+    source.answers["acknowledge"] = lambda *_: 1 / 0
+    app = open_app(source)
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("i")
+            await shown(pilot, "GpuOffBus fires")
+            await pilot.press("a")
+            await asyncio.sleep(2)

@@ -7,7 +7,8 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from fleetward.tui.widgets.table import Column, LineTable, layout
+from fleetward.tui.widgets.columns import Column, layout
+from fleetward.tui.widgets.table import LineTable
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,9 @@ from fleetward.tui.states import INCIDENTS, RUNS, SEVERITIES, Look
 from fleetward.tui.table_view import TableView
 from fleetward.tui.text import Line, ago, clock, plain
 from fleetward.tui.view import Keys
+from fleetward.tui.widgets.columns import Column
 from fleetward.tui.widgets.lines import Lines
-from fleetward.tui.widgets.table import Column, LineTable
+from fleetward.tui.widgets.table import LineTable
 
 _ORDER = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _NO_RUN = Look("", "", "")

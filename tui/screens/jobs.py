@@ -15,7 +15,8 @@ from fleetward.tui.states import job_look
 from fleetward.tui.table_view import TableView
 from fleetward.tui.text import Line, length, plain
 from fleetward.tui.view import Keys
-from fleetward.tui.widgets.table import Column, LineTable
+from fleetward.tui.widgets.columns import Column
+from fleetward.tui.widgets.table import LineTable
 
 
 def where(job: JobView) -> str:

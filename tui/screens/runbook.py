@@ -26,8 +26,9 @@ from fleetward.tui.states import STEPS
 from fleetward.tui.text import Line, plain
 from fleetward.tui.view import Keys, View
 from fleetward.tui.widgets.chrome import OneLine
+from fleetward.tui.widgets.columns import Column
 from fleetward.tui.widgets.lines import Lines
-from fleetward.tui.widgets.table import Column, LineTable
+from fleetward.tui.widgets.table import LineTable
 
 EVERY = 1.0
 """Seconds between two looks at the run."""
