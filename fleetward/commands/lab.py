@@ -6,7 +6,7 @@ import sys
 import click
 
 from fleetward.commands._lab import json_option, kept_spec, known_host, name_option
-from fleetward.commands.lab_fault import fault
+from fleetward.commands._lab_fault import fault
 from fleetward.lab.spec import HEAD, SUITES, LabState
 
 TERMINAL_VARIABLES = ("TERM", "COLORTERM", "NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS")
