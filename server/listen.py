@@ -124,7 +124,7 @@ async def _serve(
 def _config(app: Starlette, http: type[asyncio.Protocol] | str = "h11") -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=http,  # type: ignore[arg-type]  # a protocol class, or one of uvicorn's words for one
+        http=http,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -103,13 +103,13 @@ class Service:
             incidents=incidents,
             racks=self._backing.racks(),
         )
-        sources = {"slurm": self._hands.slurm, "prometheus": self._backing.prometheus}
+        ages = {"slurm": self._hands.slurm.age, "prometheus": self._backing.prometheus.age}
         return FleetView(
             cluster=self._backing.cluster,
             taken_at=datetime.now(UTC),
             nodes=node_views(parts),
             jobs=job_views(parts.jobs),
-            ages={name: round(source.age, 3) for name, source in sources.items() if source.reading.value is not None},
+            ages={name: round(age, 3) for name, age in ages.items() if age != float("inf")},
             problems=tuple(problems),
         )
 
