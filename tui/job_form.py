@@ -75,21 +75,21 @@ def _commands(text: str) -> object:
 
 
 FIELDS = (
-    Field("name", "digits", _as_text, _same),
+    Field("name", "such as train-7b", _as_text, _same),
     Field("account", "the account that pays", _as_text, _same),
     Field("partition", "default: the cluster's", _as_text, _same),
     Field("qos", "default: the account's", _as_text, _same),
-    Field("nodes", "1", _as_text, _number),
-    Field("gpus_per_node", "8 or h100:8", _as_text, _same),
-    Field("tasks_per_node", "1", _as_text, _number),
-    Field("cpus_per_task", "1", _as_text, _number),
-    Field("memory_per_node", "4G", _as_text, _same),
-    Field("time", "HH:MM:SS or D-HH", _as_text, _same),
-    Field("requeue", "yes or no", _as_text, _truth),
-    Field("output", "%x-%j.log", _as_text, _same),
-    Field("environment", "NAME=value NAME='two words'", _as_pairs, _pairs),
-    Field("setup", '[["module","load","cuda"]]', _as_text, _commands),
-    Field("command", "python train.py --steps 100", _as_words, _words),
+    Field("nodes", "default: 1", _as_text, _number),
+    Field("gpus_per_node", "such as 8 or h100:8", _as_text, _same),
+    Field("tasks_per_node", "default: 1", _as_text, _number),
+    Field("cpus_per_task", "default: 1", _as_text, _number),
+    Field("memory_per_node", "such as 4G", _as_text, _same),
+    Field("time", "such as 01:30:00 or 2-12", _as_text, _same),
+    Field("requeue", "yes or no; default: no", _as_text, _truth),
+    Field("output", "default: %x-%j.log", _as_text, _same),
+    Field("environment", "such as NAME=value NAME='two words'", _as_pairs, _pairs),
+    Field("setup", 'such as [["module","load","cuda"]]', _as_text, _commands),
+    Field("command", "such as python train.py --steps 100", _as_words, _words),
     Field("working_directory", "default: the folder of the file", _as_text, _same),
 )
 """Every field of a specification, in the order in which it is asked for."""

@@ -102,6 +102,25 @@ async def test_errors_stand_beside_their_fields(
         assert source.wishes == []
 
 
+async def test_an_empty_form_holds_nothing_that_looks_like_a_job(
+    open_app: OpenApp, source: RecordedSource, shown: Shown
+) -> None:
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        text = str(await shown(pilot, "working_directory"))
+        assert "digits" not in text
+        assert (
+            sum("such as" in line or "default" in line or "account that pays" in line for line in text.splitlines())
+            == 17
+        )
+        await pilot.press("ctrl+s")
+        await shown(pilot, "✗ name", "✗ command", "2 fields are wrong; name: is missing")
+        await pilot.press("tab")
+        await shown(pilot, "name: is missing, and a job must have it")
+        assert source.wishes == []
+
+
 async def test_a_field_that_no_job_has_is_not_dropped_in_silence(
     open_app: OpenApp, source: RecordedSource, shown: Shown, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ class FormRow(Horizontal):
     FormRow { height: 1; }
     FormRow .label { width: 20; }
     FormRow Input { height: 1; width: 1fr; border: none; padding: 0; }
-    FormRow .wrong { width: 1fr; display: none; }
+    FormRow .wrong { width: 2fr; display: none; }
     """
 
     def __init__(self, name: str, hint: str) -> None:
@@ -40,6 +40,7 @@ class FormRow(Horizontal):
         self.field = name
         self.kept: object = None
         """The document's own value where its text cannot be typed; the field is locked then."""
+        self.wrong = ""
         self._hint = hint
 
     def compose(self) -> Iterable[Widget]:
@@ -63,6 +64,7 @@ class FormRow(Horizontal):
 
     def complain(self, why: str) -> None:
         """Show what is wrong, or nothing for an empty sentence."""
+        self.wrong = why
         self.query_one(".label", OneLine).show(self._label(why))
         wrong = self.query_one(".wrong", OneLine)
         wrong.display = bool(why)
@@ -194,8 +196,10 @@ class SubmitScreen(View):
     def _tell_about(self, widget: Widget | None) -> None:
         row = widget.parent if widget is not None else None
         if isinstance(row, FormRow):
-            hint = row.input.placeholder if row.field != _PATH else "enter loads it"
-            self.query_one("#about", OneLine).show(((f" {row.field}: {hint}", "dim"),))
+            hint = row.wrong or (row.input.placeholder if row.field != _PATH else "enter loads it")
+            self.query_one("#about", OneLine).show(
+                ((f" {row.field}: {plain(hint)}", "bold red" if row.wrong else "dim"),)
+            )
 
     def _ready(self) -> JobSpec | None:
         """Return what would be submitted; nothing where another file was named and not loaded."""
