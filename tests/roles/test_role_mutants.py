@@ -1,6 +1,7 @@
 """A role with the one line changed that matters still converges, and it is its verify test that tells."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,13 @@ MUTANTS = (
         "    WHERE false \\gexec\n",
         "test_a_role_of_the_server_that_is_not_the_owner_may_not_connect",
     ),
+    Mutant(
+        "fleetward_server",
+        "tasks/run.yml",
+        "      - adminlevel=Admin\n",
+        "      - adminlevel=None\n",
+        "test_slurm_lets_it_drain_and_resume",
+    ),
 )
 
 
@@ -134,7 +142,10 @@ MUTANTS = (
 def checkout(tmp_path: Path) -> Path:
     """Return a copy of the checkout, whose roles a test may spoil."""
     kept_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__")
-    return shutil.copytree(ROOT, tmp_path / "checkout", symlinks=True, ignore=kept_out)
+    copy = shutil.copytree(ROOT, tmp_path / "checkout", symlinks=True, ignore=kept_out)
+    # Molecule looks for the shared configuration at the top of a repository
+    subprocess.run(["git", "init", "--quiet", str(copy)], check=True)
+    return copy
 
 
 @pytest.fixture
@@ -149,6 +160,8 @@ def molecule(checkout: Path, suite: str) -> Iterator[Callable[[str, str], subpro
         "FLEETWARD_MOLECULE_SUITE": suite,
         "FLEETWARD_MOLECULE_BAKED": "yes",
         "FLEETWARD_LAB_STATE": str(state),
+        # else it takes what another copy of the same name has left for a lab that is there
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(checkout.parent / "molecule"),
     }
 
     def step(words: str, role: str) -> subprocess.CompletedProcess[str]:
@@ -186,4 +199,6 @@ def test_a_spoilt_role_is_noticed_by_its_verify(
     verified = molecule("verify", mutant.role)
     said = verified.stdout + verified.stderr
     assert verified.returncode != 0, "the spoilt role passed its own verify"
-    assert any(line.startswith("FAILED") and mutant.noticed_by in line for line in said.splitlines()), said[-4000:]
+    # Molecule colours what pytest says, and breaks it into lines in a frame
+    plain = re.sub(r"\x1b\[[0-9;]*m|[│\s]+", "", said)
+    assert re.search(rf"FAILED[^:]*::{re.escape(mutant.noticed_by)}", plain), said[-4000:]
