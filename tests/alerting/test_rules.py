@@ -1,5 +1,6 @@
 """The alert rules as the role prometheus renders them, through promtool: what fires, and what does not."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -36,9 +37,9 @@ def read(path: Path) -> Any:  # noqa: ANN401  a YAML file may hold anything
 
 
 def promtool(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run promtool, which tools/setup.sh puts beside the interpreter."""
-    program = Path(sys.executable).with_name("promtool")
-    found = str(program) if program.exists() else shutil.which("promtool")
+    """Run promtool, which tools/setup.sh puts into the checkout's environment."""
+    folders = [str(Path(sys.executable).parent), str(Path(__file__).parents[2] / ".venv/bin"), os.environ["PATH"]]
+    found = shutil.which("promtool", path=os.pathsep.join(folders))
     assert found, "promtool is missing: run `make setup-dev`"
     return subprocess.run([found, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
 
