@@ -10,6 +10,7 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 "$work/venv/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/dist" .
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$work"/dist/fleetward-*.whl
+ln -s "$PWD/.venv/bin/promtool" "$work/venv/bin/promtool" # no package: tools/setup.sh fetched it
 mkdir "$work/elsewhere"
 cp -r tests pyproject.toml "$work/elsewhere"
 cd "$work/elsewhere"

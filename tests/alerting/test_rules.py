@@ -37,9 +37,8 @@ def read(path: Path) -> Any:  # noqa: ANN401  a YAML file may hold anything
 
 
 def promtool(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run promtool, which tools/setup.sh puts into the checkout's environment."""
-    folders = [str(Path(sys.executable).parent), str(Path(__file__).parents[2] / ".venv/bin"), os.environ["PATH"]]
-    found = shutil.which("promtool", path=os.pathsep.join(folders))
+    """Run promtool, which tools/setup.sh puts beside the interpreter."""
+    found = shutil.which("promtool", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert found, "promtool is missing: run `make setup-dev`"
     return subprocess.run([found, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
 
