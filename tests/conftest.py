@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--suite", default="trixie", choices=("trixie", "forky"), help="suite of the containers")
+    parser.addoption("--lab", help="name of a lab that is up, for the end-to-end tests to use and to leave as it is")
     parser.addoption("--soak-minutes", type=float, default=15, help="how long the soak test goes on")
 
 

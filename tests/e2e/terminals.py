@@ -42,9 +42,11 @@ def terminal(*argv: str, columns: int = 80, rows: int = 24) -> Iterator[Terminal
     """Run a program in a terminal of this size, and end it with the terminal."""
     session = f"fleetward-{uuid.uuid4().hex[:8]}"
     size = ("-x", str(columns), "-y", str(rows))
-    _tmux(session, "-f", "/dev/null", "new-session", "-d", "-s", "main", *size, *argv)
-    _tmux(session, "set-option", "-g", "remain-on-exit", "on")  # its last words stay to be read
+    keep = ("set-option", "-g", "remain-on-exit", "on")  # a program's last words stay to be read
     try:
+        _tmux(
+            session, "-f", "/dev/null", "start-server", ";", *keep, ";", "new-session", "-d", "-s", "main", *size, *argv
+        )
         yield Terminal(session)
     finally:
         subprocess.run(["tmux", "-L", session, "kill-server"], check=False, capture_output=True)

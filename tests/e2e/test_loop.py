@@ -7,7 +7,7 @@ differs at each run.
 from collections.abc import Iterator
 
 import pytest
-from labs import Lab
+from labs import FLEETWARD, Lab
 from loops import (
     FOLDER,
     Gpu,
@@ -39,10 +39,11 @@ STEPS = ("look", "drain", "requeue", "repaired", "back", "resume")
 
 @pytest.fixture(scope="module")
 def four_nodes(lab: Lab) -> Iterator[Lab]:
+    had = len(lab.up["hosts"]) - 1
     grown = lab.fleetward("lab", "up", "--nodes", "4", "--no-job", "--json")
     assert grown.returncode == 0, grown.stderr
     yield Lab.after(lab, grown.stdout)
-    shrunk = lab.fleetward("lab", "up", "--nodes", "3", "--no-job", "--json")
+    shrunk = lab.fleetward("lab", "up", "--nodes", str(had), "--no-job", "--json")
     assert shrunk.returncode == 0, shrunk.stderr
 
 
@@ -96,7 +97,7 @@ def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain) -> None:
 def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> None:
     lab = four_nodes
     mode(lab, "propose")
-    with terminal("fleetward", "lab", "tui", "--name", lab.name) as screen:
+    with terminal(FLEETWARD, "lab", "tui", "--name", lab.name) as screen:
         screen.shows("gpu001", "gpu004")
         screen.keys("s")
         screen.shows("Submit")
