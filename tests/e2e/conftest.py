@@ -1,4 +1,4 @@
-"""A real lab for the end-to-end tests: made for them and taken down whatever happens, or one that is up (--lab NAME)."""
+"""A real lab for the end-to-end tests: made for them and taken down in any case, or one that is up (--lab NAME)."""
 
 import json
 import os
