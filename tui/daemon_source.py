@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleetward.model.daemon_views import IncidentView, RunbookView
+from fleetward.model.claims import ClaimClass
+from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident
@@ -55,6 +56,22 @@ class DaemonSource:
     def acknowledge(self, incident: int) -> Incident:
         """Say that this user looks after an incident."""
         return self._client.acknowledge(incident)
+
+    def close_incident(self, incident: int, why: str) -> Incident:
+        """Close an incident by hand."""
+        return self._client.close_incident(incident, why)
+
+    def closed_incidents(self) -> tuple[Incident, ...]:
+        """Return the incidents that are closed."""
+        return self._client.incidents("closed")
+
+    def drain(self, node: str, why: str) -> NodeAnswer:
+        """Claim a node for this user and drain it."""
+        return self._client.drain(node, why, ClaimClass.MAINTENANCE)
+
+    def resume(self, node: str) -> NodeAnswer:
+        """Release this user's claim on a node."""
+        return self._client.resume(node)
 
     def propose(self, page: str, params: Mapping[str, str], incident: int) -> Run:
         """Plan a run for an incident."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fleetward.model.daemon_views import IncidentView, RunbookView
+from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
-from fleetward.model.incidents import Incident
+from fleetward.model.incidents import Incident, IncidentState
 from fleetward.model.runs import Run
 from fleetward.tui.source import NoDaemonError
 
@@ -50,9 +50,14 @@ class RecordedSource:
         return self.daemon
 
     def incidents(self) -> tuple[Incident, ...]:
-        """Return the incidents of the views."""
+        """Return the incidents of the views that are not closed."""
         self._check("incidents")
-        return tuple(view.incident for view in self.views.values())
+        return tuple(view.incident for view in self.views.values() if view.incident.state is not IncidentState.CLOSED)
+
+    def closed_incidents(self) -> tuple[Incident, ...]:
+        """Return those that are."""
+        self._check("closed_incidents")
+        return tuple(view.incident for view in self.views.values() if view.incident.state is IncidentState.CLOSED)
 
     def incident(self, incident: int) -> IncidentView:
         """Return one view."""
@@ -77,6 +82,21 @@ class RecordedSource:
         """Remember the wish; the incident stays as it is unless an answer was given."""
         answer = self._wish("acknowledge", incident)
         return answer if isinstance(answer, Incident) else self.views[incident].incident
+
+    def close_incident(self, incident: int, why: str) -> Incident:
+        """Remember the wish; the incident stays as it is unless an answer was given."""
+        answer = self._wish("close_incident", incident, why)
+        return answer if isinstance(answer, Incident) else self.views[incident].incident
+
+    def drain(self, node: str, why: str) -> NodeAnswer:
+        """Remember the wish."""
+        self._wish("drain", node, why)
+        return NodeAnswer(node, "drained", ())
+
+    def resume(self, node: str) -> NodeAnswer:
+        """Remember the wish."""
+        self._wish("resume", node)
+        return NodeAnswer(node, "resumed", ())
 
     def propose(self, page: str, params: Mapping[str, str], incident: int) -> Run:
         """Remember the wish."""

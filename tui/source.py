@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from fleetward.model.daemon_views import IncidentView, RunbookView
+from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident
@@ -42,6 +42,18 @@ class Source(Protocol):
 
     def acknowledge(self, incident: int) -> Incident:
         """Say that this user looks after an incident."""
+
+    def close_incident(self, incident: int, why: str) -> Incident:
+        """Close an incident by hand; its run ends, and what it held is released."""
+
+    def closed_incidents(self) -> tuple[Incident, ...]:
+        """Return the incidents that are closed, newest first."""
+
+    def drain(self, node: str, why: str) -> NodeAnswer:
+        """Claim a node for this user (maintenance) and drain it."""
+
+    def resume(self, node: str) -> NodeAnswer:
+        """Release this user's claim on a node."""
 
     def propose(self, page: str, params: Mapping[str, str], incident: int) -> Run:
         """Plan a run; it begins once it is approved."""

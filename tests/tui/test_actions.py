@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from fleetward.model.errors import OutOfReachError, RefusedError
+from fleetward.model.incidents import Incident, IncidentState
 from fleetward.model.runs import Run, RunState, StepState
 from fleetward.tui.app import FleetApp
 from fleetward.tui.recorded_source import RecordedSource
@@ -225,6 +226,53 @@ async def test_only_ones_own_living_jobs_are_cancelled(open_app: OpenApp, source
         await pilot.press("y")
         await shown(pilot, "cancelled 41, 42")
         assert source.wishes == [("cancel", "41"), ("cancel", "42")]
+
+
+async def test_an_incident_is_closed_with_a_reason_and_can_be_seen_afterwards(
+    open_app: OpenApp, source: RecordedSource, shown: Shown
+) -> None:
+    def close(number: int, _: str) -> Incident:
+        closed = replace(source.views[number].incident, state=IncidentState.CLOSED)
+        source.views[number] = replace(source.views[number], incident=closed)
+        return closed
+
+    source.answers["close_incident"] = close
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("i")
+        await shown(pilot, "GpuOffBus fires")
+        await pilot.press("c", "enter")
+        await shown(pilot, "Its run ends where it stands")
+        assert source.wishes == []
+        await pilot.press(*"was a test", "enter")
+        await shown(pilot, "closed i12", "Incidents (1)")
+        assert source.wishes == [("close_incident", 12, "was a test")]
+        await pilot.press("e")
+        await shown(pilot, "✓ closed", "i12")
+        await pilot.press("e")
+        text = str(await shown(pilot, "no incidents that are closed"))
+        assert "i12 " not in text
+
+
+async def test_nodes_are_drained_with_a_reason_and_resumed(
+    open_app: OpenApp, source: RecordedSource, shown: Shown
+) -> None:
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("n")
+        await shown(pilot, "gpu003")
+        await pilot.press("d")
+        await shown(pilot, "Their jobs go on")
+        await pilot.press(*"fans", "escape", "space", "space", "d")
+        await shown(pilot, "gpu001 gpu002")
+        await pilot.press(*"new fans", "enter")
+        await shown(pilot, "gpu001: drained; gpu002: drained")
+        assert source.wishes == [("drain", "gpu001", "new fans"), ("drain", "gpu002", "new fans")]
+        await pilot.press("escape", "u")
+        await shown(pilot, "stays drained")
+        await pilot.press("y")
+        await shown(pilot, "gpu003: resumed")
+        assert source.wishes[2:] == [("resume", "gpu003")]
 
 
 async def test_read_only_changes_nothing(open_app: OpenApp, source: RecordedSource, shown: Shown) -> None:

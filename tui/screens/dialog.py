@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from fleetward.tui.text import Line
 from fleetward.tui.widgets.lines import Lines
@@ -41,6 +42,36 @@ class Question(ModalScreen[str]):
             self.dismiss(event.character)
         elif event.character is not None:
             event.stop()  # no key of the screen below, and none of the app, may act behind a question
+
+
+class Prompt(ModalScreen[str]):
+    """Asks for a sentence, and ends with it; with an empty text at escape."""
+
+    def __init__(self, title: str, lines: Sequence[Line], hint: str) -> None:
+        super().__init__(classes="dialog")
+        self._title, self._lines, self._hint = title, tuple(lines), hint
+
+    def compose(self) -> ComposeResult:
+        """Put the box together."""
+        with Vertical(classes="box") as box:
+            box.border_title = self._title.replace("[", r"\[")
+            box.border_subtitle = r"\[enter] do it  \[esc] leave it"
+            lines = Lines(focusable=False)
+            lines.show(self._lines)
+            yield lines
+            yield Input(placeholder=self._hint, compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """End with what was typed; nothing happens while that is empty."""
+        event.stop()
+        if text := event.value.strip():
+            self.dismiss(text)
+
+    def on_key(self, event: events.Key) -> None:
+        """Leave it at escape."""
+        if event.key == "escape":
+            event.stop()
+            self.dismiss("")
 
 
 class Reading(ModalScreen[None]):

@@ -8,8 +8,9 @@ from textual.widget import Widget
 
 from fleetward.model.daemon_views import IncidentView
 from fleetward.model.errors import FleetwardError
-from fleetward.model.incidents import Incident, Severity, TimelineEntry
+from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
 from fleetward.tui.picture import Picture
+from fleetward.tui.screens.dialog import Prompt
 from fleetward.tui.source import Source
 from fleetward.tui.states import INCIDENTS, RUNS, SEVERITIES, Look
 from fleetward.tui.table_view import TableView
@@ -30,17 +31,28 @@ class IncidentsScreen(TableView[Incident]):
     KEYS: ClassVar[Keys] = (
         ("enter", "runbook"),
         ("a", "ack"),
+        ("c", "close"),
+        ("e", "ended"),
         ("/", "filter"),
         ("tab", "timeline"),
         ("space", "mark"),
         ("r", "refresh"),
     )
     MORE_KEYS: ClassVar[Keys] = (("o O", "sort, turn the order around"), ("1-5", "screens"))
-    BINDINGS: ClassVar[list[BindingType]] = [("a", "acknowledge", "acknowledge")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("a", "acknowledge", "acknowledge"),
+        ("c", "close", "close"),
+        ("e", "ended", "ended"),
+    ]
     DEFAULT_CSS = """
     IncidentsScreen LineTable { height: 1fr; }
     IncidentsScreen #timeline { height: 1fr; border-top: solid $primary; }
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._over: tuple[Incident, ...] = ()
+        self._with_closed = False
 
     def make_table(self) -> LineTable[Incident]:
         """Return the table of incidents; until the cursor is moved it stands on the worst and newest."""
@@ -97,7 +109,8 @@ class IncidentsScreen(TableView[Incident]):
             if picture.has_daemon
             else "the daemon keeps the incidents, and it does not answer"
         )
-        self.table.show(sorted(picture.incidents, key=lambda one: (_ORDER[one.severity], -one.id)))
+        known = {incident.id: incident for incident in (*self._over, *picture.incidents)}
+        self.table.show(sorted(known.values(), key=_worst_first))
         self._fetch_timeline()
 
     def open_row(self, item: Incident) -> None:
@@ -139,6 +152,51 @@ class IncidentsScreen(TableView[Incident]):
         if incidents:
             self.desk.change(lambda source: acknowledge(source, incidents), lambda text: text)
             self.table.unmark()
+
+    def action_close(self) -> None:
+        """Close the marked incidents, or the one under the cursor, once it is said why."""
+        incidents = [incident for incident in self.chosen if incident.state is not IncidentState.CLOSED]
+
+        def answered(why: str | None) -> None:
+            if why:
+                self.desk.change(lambda source: close(source, incidents, why), lambda text: text)
+                self.table.unmark()
+
+        if incidents:
+            lines: list[Line] = [
+                ((f"{one.owner} {plain(one.alert_name)} {plain(one.node)}", "bold"),) for one in incidents
+            ]
+            lines.append((("Its run ends where it stands, and what it holds is released.", "dim"),))
+            self.app.push_screen(Prompt("Close", lines, "why?"), answered)
+
+    def action_ended(self) -> None:
+        """Show incidents that are closed too, or not."""
+        self._with_closed = not self._with_closed
+        self._over = ()
+        if self._with_closed:
+            self.desk.ask(lambda source: source.closed_incidents(), self._show_closed)
+        else:
+            self.desk.tell("no incidents that are closed")
+            self.show(self.desk.picture)
+
+    def _show_closed(self, answer: tuple[Incident, ...] | FleetwardError) -> None:
+        if isinstance(answer, FleetwardError):
+            self.desk.worry(str(answer))
+        elif self._with_closed and self.stands:
+            self._over = answer
+            self.desk.tell("also incidents that are closed")
+            self.show(self.desk.picture)
+
+
+def _worst_first(incident: Incident) -> tuple[bool, int, int]:
+    return incident.state is IncidentState.CLOSED, _ORDER[incident.severity], -incident.id
+
+
+def close(source: Source, incidents: list[Incident], why: str) -> str:
+    """Close incidents one after another."""
+    for incident in incidents:
+        source.close_incident(incident.id, why)
+    return f"closed {', '.join(incident.owner for incident in incidents)}"
 
 
 def acknowledge(source: Source, incidents: list[int]) -> str:
