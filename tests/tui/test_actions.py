@@ -144,6 +144,21 @@ async def test_without_a_run_one_is_planned_with_the_alerts_values(
         assert source.wishes == [("propose", "gpu-off-bus", {"node": "gpu002", "gpu": "3"}, 12)]
 
 
+async def test_nothing_is_planned_before_it_is_known_whether_there_is_a_run(
+    open_app: OpenApp, source: RecordedSource, shown: Shown
+) -> None:
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("i")
+        await shown(pilot, "GpuOffBus fires")
+        source.trouble["incident"] = OutOfReachError("the daemon went away")
+        await pilot.press("enter")
+        await shown(pilot, "Meaning", "not renewed")
+        await pilot.press("p")
+        await shown(pilot, "nothing can be approved: the daemon went away")
+        assert source.wishes == []
+
+
 async def test_a_refusal_is_told_and_the_screen_goes_on(
     open_app: OpenApp, source: RecordedSource, shown: Shown
 ) -> None:

@@ -172,6 +172,9 @@ class RunbookScreen(View):
     def action_approve(self) -> None:
         """Approve what the run waits for, once a person has read what that will do; without a run, plan one."""
         run, incident = self._run, self._incident
+        if not self._fetched or self._trouble:  # there may be a run already
+            self.desk.worry(f"nothing can be approved: {self._trouble or 'the daemon has not answered yet'}")
+            return
         if run is None or run.state is RunState.PLANNED or run.state.ended:
             self._plan(incident)
             return
