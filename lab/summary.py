@@ -51,13 +51,12 @@ def status_text(found: dict[str, Any]) -> str:
     lab = found["lab"]
     nodes = {node["name"]: node for node in found["nodes"]}
     lines = [f"Lab {lab['name']!r}: {lab['suite']}, {'ready' if found['ready'] else 'not ready'}", ""]
-    lines.append(f"  {'HOST':<10}{'ADDRESS':<16}{'CONTAINER':<12}{'SLURM':<14}GPUS")
+    rows = [("HOST", "ADDRESS", "CONTAINER", "SLURM", "GPUS")]
     for host in found["hosts"]:
         node = nodes.get(host["name"], {})
-        lines.append(
-            f"  {host['name']:<10}{host['address']:<16}{host['state']:<12}"
-            f"{node.get('state', '-'):<14}{node.get('gres', '-')}"
-        )
+        rows.append((host["name"], host["address"], host["state"], node.get("state", "-"), node.get("gres", "-")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join(lines)
 
 

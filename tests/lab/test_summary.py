@@ -55,3 +55,10 @@ def test_every_command_that_is_named_exists_and_takes_these_words(name: str) -> 
     assert len(named) == 6
     for line in named:
         check_words(line)
+
+
+def test_the_longest_state_still_leaves_a_gap_before_the_gpus() -> None:
+    nodes = [{"name": "gpu001", "state": "UNKNOWN+NOT_RESPONDING", "gres": "gpu:h100:8"}]
+    rows = [line.split() for line in summary.status_text({**found(), "nodes": nodes}).splitlines()]
+    assert ["gpu001", "10.213.1.101", "running", "UNKNOWN+NOT_RESPONDING", "gpu:h100:8"] in rows
+    assert ["gpu002", "10.213.1.102", "running", "-", "-"] in rows
