@@ -58,5 +58,11 @@ def test_alerts_fire_and_know_where_to_go(address: Address) -> None:
     assert found == [f"http://{address('head')}:9093/api/v2/alerts"]
 
 
+def test_it_has_never_scraped_what_the_inventory_does_not_name(address: Address) -> None:
+    """Debian's own configuration has two targets on localhost, whose last values would stand for five minutes."""
+    known = {found["instance"].rpartition(":")[0] for found in query(address, "last_over_time(up[1h])")}
+    assert known == {address("head"), address("gpu001")}
+
+
 def test_it_comes_back_with_the_host(on: Callable[[str], Host]) -> None:
     assert on("head").service("prometheus").is_enabled
