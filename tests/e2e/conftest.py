@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from labs import Lab, brought_up, fleetward
+from loops import HandDrain, drain_by_hand, prepare_job, undrain
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,21 @@ def lab(suite: str, pytestconfig: pytest.Config) -> Iterator[Lab]:
         return
     with brought_up(f"e2e-{suite}-{os.getpid()}", suite, "--no-job") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def four_nodes(lab: Lab) -> Iterator[Lab]:
+    had = len(lab.up["hosts"]) - 1
+    grown = lab.fleetward("lab", "up", "--nodes", "4", "--no-job", "--json")
+    assert grown.returncode == 0, grown.stderr
+    yield Lab.after(lab, grown.stdout)
+    shrunk = lab.fleetward("lab", "up", "--nodes", str(had), "--no-job", "--json")
+    assert shrunk.returncode == 0, shrunk.stderr
+
+
+@pytest.fixture
+def hand(four_nodes: Lab) -> Iterator[HandDrain]:
+    prepare_job(four_nodes)
+    drained = drain_by_hand(four_nodes)
+    yield drained
+    undrain(four_nodes, drained)

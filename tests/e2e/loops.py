@@ -15,6 +15,10 @@ STEP_SECONDS = "0.15"
 """Long enough a training (330 steps) that a fault comes in its middle."""
 
 
+CHANCE = random.SystemRandom()
+"""Which node, GPU and drain it is differs at each run, whatever seeds other plugins set."""
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU of a node, by Slurm's and NVML's index."""
@@ -72,13 +76,15 @@ def any_gpu_of(lab: Lab, job: str) -> Gpu:
     named = set(lab.told("head", "scontrol", "show", "hostnames", nodes).split())
     held = [Gpu(labels["node"], labels["gpu"]) for labels, _ in rows if labels["node"] in named]
     assert held, f"Prometheus shows no busy GPU on {nodes}"
-    return random.choice(held)  # noqa: S311  chance, not secrecy
+    chosen = CHANCE.choice(held)
+    print(f"of {len(held)} busy GPUs, GPU {chosen.index} of {chosen.node} is the one that fails")  # noqa: T201  for the report
+    return chosen
 
 
 def drain_by_hand(lab: Lab) -> HandDrain:
     """Drain one node as a person would, before anything else happens."""
-    node = random.choice([host["name"] for host in lab.up["hosts"][1:]])  # noqa: S311
-    reason = f"bob: disk smells odd, ticket {random.randrange(10**6)} (do not touch: it's mine)"  # noqa: S311
+    node = CHANCE.choice([host["name"] for host in lab.up["hosts"][1:]])
+    reason = f"bob: disk smells odd, ticket {CHANCE.randrange(10**6)} (do not touch: it's mine)"
     lab.told("head", "scontrol", "update", f"nodename={node}", "state=drain", f"reason={reason}")
     return HandDrain(node, reason)
 

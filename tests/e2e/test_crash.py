@@ -1,13 +1,12 @@
 """The daemon killed with SIGKILL at every point of a run: the same end, or a stop that asks, and no action twice."""
 
 import json
-import random
 import time
 from collections.abc import Iterator
 
 import pytest
-from labs import Lab, brought_up
-from loops import Gpu, break_gpu, detail, incident_of, mend, node, run_of, told_json, wait_for
+from labs import Lab
+from loops import CHANCE, Gpu, break_gpu, detail, incident_of, mend, node, run_of, told_json, wait_for
 from test_loop import ALERT, PAGE, STEPS
 
 pytestmark = [pytest.mark.lab, pytest.mark.verify]
@@ -18,10 +17,10 @@ DROP_IN = f"/run/systemd/system/{UNIT}.d/crash.conf"
 
 
 @pytest.fixture(scope="module")
-def crash_lab(suite: str) -> Iterator[Lab]:
-    with brought_up(f"crash-{suite}", suite, "--no-job") as lab:
-        lab.told("head", "fleetward", "autopilot", "mode", PAGE, "auto")
-        yield lab
+def auto_lab(lab: Lab) -> Iterator[Lab]:
+    lab.told("head", "fleetward", "autopilot", "mode", PAGE, "auto")
+    yield lab
+    lab.told("head", "fleetward", "autopilot", "mode", PAGE, "propose")
 
 
 def arm(lab: Lab, crash_at: str) -> None:
@@ -59,9 +58,9 @@ def times_logged(lab: Lab, words: str) -> int:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("index", range(len(STEPS)))
-def test_killed_at_any_point_it_comes_to_the_same_end(crash_lab: Lab, index: int, point: str) -> None:
-    lab = crash_lab
-    gpu = Gpu(random.choice(["gpu001", "gpu002", "gpu003"]), str(random.randrange(8)))  # noqa: S311
+def test_killed_at_any_point_it_comes_to_the_same_end(auto_lab: Lab, index: int, point: str) -> None:
+    lab = auto_lab
+    gpu = Gpu(CHANCE.choice(["gpu001", "gpu002", "gpu003"]), str(CHANCE.randrange(8)))
     job = long_job(lab, gpu.node)
     arm(lab, f"{index}:{point}")
     try:

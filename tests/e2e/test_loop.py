@@ -4,8 +4,6 @@ Four GPU nodes: one that a person has drained, two for the job, and one to go to
 differs at each run.
 """
 
-from collections.abc import Iterator
-
 import pytest
 from labs import FLEETWARD, Lab
 from loops import (
@@ -16,16 +14,13 @@ from loops import (
     any_gpu_of,
     break_gpu,
     detail,
-    drain_by_hand,
     incident_of,
     mend,
     node,
-    prepare_job,
     result,
     run_of,
     running_job,
     timeline_rows,
-    undrain,
     wait_for,
 )
 from terminals import terminal
@@ -35,24 +30,6 @@ pytestmark = pytest.mark.lab
 ALERT = "GpuOffBus"
 PAGE = "gpu-off-bus"
 STEPS = ("look", "drain", "requeue", "repaired", "back", "resume")
-
-
-@pytest.fixture(scope="module")
-def four_nodes(lab: Lab) -> Iterator[Lab]:
-    had = len(lab.up["hosts"]) - 1
-    grown = lab.fleetward("lab", "up", "--nodes", "4", "--no-job", "--json")
-    assert grown.returncode == 0, grown.stderr
-    yield Lab.after(lab, grown.stdout)
-    shrunk = lab.fleetward("lab", "up", "--nodes", str(had), "--no-job", "--json")
-    assert shrunk.returncode == 0, shrunk.stderr
-
-
-@pytest.fixture
-def hand(four_nodes: Lab) -> Iterator[HandDrain]:
-    prepare_job(four_nodes)
-    drained = drain_by_hand(four_nodes)
-    yield drained
-    undrain(four_nodes, drained)
 
 
 def mode(lab: Lab, which: str) -> None:
