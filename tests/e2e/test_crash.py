@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from labs import Lab
-from loops import CHANCE, Gpu, break_gpu, detail, incident_of, mend, node, run_of, told_json, wait_for
+from loops import CHANCE, Gpu, break_gpu, detail, incident_of, mend, node, put_right, run_of, wait_for
 from test_loop import ALERT, PAGE, STEPS
 
 pytestmark = [pytest.mark.lab, pytest.mark.verify]
@@ -60,6 +60,7 @@ def times_logged(lab: Lab, words: str) -> int:
 @pytest.mark.parametrize("index", range(len(STEPS)))
 def test_killed_at_any_point_it_comes_to_the_same_end(auto_lab: Lab, index: int, point: str) -> None:
     lab = auto_lab
+    put_right(lab)
     gpu = Gpu(CHANCE.choice(["gpu001", "gpu002", "gpu003"]), str(CHANCE.randrange(8)))
     job = long_job(lab, gpu.node)
     arm(lab, f"{index}:{point}")
@@ -78,13 +79,13 @@ def test_killed_at_any_point_it_comes_to_the_same_end(auto_lab: Lab, index: int,
         assert [step["name"] for step in run["steps"] if step["state"] == "done"] == list(STEPS)
         wait_for(lambda: "DRAIN" not in node(lab, gpu.node)["state"], 10, "the node back in service")
         assert times_logged(lab, f"fleetward:i{incident['id']} node_problem") == 1
-        shown = told_json(lab, "fleetward", "jobs")["jobs"]
-        assert [one["restarts"] for one in shown if one["id"] == job] == [1]
+        assert " Restarts=1 " in lab.told("head", "scontrol", "show", "job", "-o", job)
         wait_for(lambda: detail(lab, incident["id"])["incident"]["state"] == "closed", 60, "a closed incident")
     finally:
         lab.on("head", "scancel", job)
         disarm(lab)
         mend(lab, gpu.node)
+        put_right(lab)
 
 
 def opened(lab: Lab, name: str) -> dict[str, object] | None:
@@ -95,7 +96,7 @@ def opened(lab: Lab, name: str) -> dict[str, object] | None:
 
 
 def last_row(lab: Lab, name: str) -> dict[str, object] | None:
-    query = f"select id from incident where node = '{name}' and state <> 'closed' order by id desc limit 1"  # noqa: S608
+    query = f"select id from incidents where node = '{name}' and state <> 'closed' order by id desc limit 1"  # noqa: S608
     found = lab.told("head", "psql", "-AtXc", query, "fleetward", user="fleetward").strip()
     return {"id": int(found)} if found else None
 
