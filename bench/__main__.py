@@ -3,13 +3,19 @@
 import argparse
 import sys
 
-from bench import command, lab, loop, render
+from bench import command, lab, loop, render, screen
 from bench.figures import Figure, print_figures
 
 
 def main() -> int:
     """Run the chosen measurements; exit 5 where a goal is missed."""
-    parts = {"command": command.measure, "render": render.measure, "lab": lab.measure, "loop": loop.measure}
+    parts = {
+        "command": command.measure,
+        "render": render.measure,
+        "screen": screen.measure,
+        "lab": lab.measure,
+        "loop": loop.measure,
+    }
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("part", nargs="*", choices=[[], *parts], help="all of them where none is named")
     chosen = parser.parse_args().part or list(parts)

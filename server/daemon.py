@@ -181,7 +181,14 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
     autopilot = Autopilot(hands, still_alone, news)
     backing = Backing(database, modes, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url)
     service = Service(hands, backing, autopilot)
-    registry.register(DaemonCollector(service.status, lambda: incidents.list(NOT_CLOSED, MOST_INCIDENTS)))
+    registry.register(
+        DaemonCollector(
+            service.status,
+            lambda: incidents.list(NOT_CLOSED, MOST_INCIDENTS),
+            claims.open,
+            lambda: [node.name for node in slurm.reading.value.nodes] if slurm.reading.value else [],
+        )
+    )
     return Made(service, Intake(incidents, shelf, autopilot, legs), autopilot, executor, (slurm, gpus), registry)
 
 

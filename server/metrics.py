@@ -1,13 +1,14 @@
 """The daemon's own metrics: incidents, runs, nodes held, how long each leg of the loop took, and whom it reaches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fleetward.model.claims import Claim
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.fleet_view import DaemonStatus
 from fleetward.model.incidents import Incident, IncidentState
@@ -48,10 +49,18 @@ class Legs:
 class DaemonCollector(Collector):
     """Renders what the daemon's status says at each scrape."""
 
-    def __init__(self, status: Callable[[], DaemonStatus], incidents: Callable[[], tuple[Incident, ...]]) -> None:
-        """`incidents` returns those that are not closed."""
+    def __init__(
+        self,
+        status: Callable[[], DaemonStatus],
+        incidents: Callable[[], tuple[Incident, ...]],
+        claims: Callable[[], tuple[Claim, ...]],
+        nodes: Callable[[], Iterable[str]],
+    ) -> None:
+        """`incidents` returns those that are not closed, `claims` those not released, `nodes` what Slurm knows."""
         self._status = status
         self._incidents = incidents
+        self._claims = claims
+        self._nodes = nodes
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; those that the store would have to tell are left out while it is away."""
@@ -67,12 +76,26 @@ class DaemonCollector(Collector):
             state: float(status.runs.get(state, 0)) for state in OPEN_RUNS
         })  # fmt: skip
         try:
-            counted = Counter(incident.state for incident in self._incidents())
+            incidents, claims = self._incidents(), self._claims()
         except OutOfReachError:
             return
+        counted = Counter(incident.state for incident in incidents)
         yield _gauge("fleet_incidents", "Incidents that are not closed.", "state", {
             state: float(counted[state]) for state in OPEN_INCIDENTS
         })  # fmt: skip
+        yield _node_incidents(incidents)
+        claimed = Counter(claim.node for claim in claims)
+        yield _gauge("fleet_node_claims", "Claims on a node; 0 for each that Slurm knows and nobody claims.", "node", {
+            node: float(claimed[node]) for node in sorted({*self._nodes(), *claimed})
+        })  # fmt: skip
+
+
+def _node_incidents(incidents: Iterable[Incident]) -> Metric:
+    family = GaugeMetricFamily("fleet_node_incidents", "Incidents about a node, not closed.", labels=["node", "alert"])
+    counted = Counter((incident.node, incident.alert_name) for incident in incidents if incident.node)
+    for labels, count in sorted(counted.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

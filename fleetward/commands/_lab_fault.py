@@ -30,8 +30,9 @@ class NodeFirst(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the node that was left out in front of a command."""
-        if args and args[0] in self.commands:
-            args = [ALL_NODES, *args]
+        first = 2 if args[:1] == ["--name"] else 1 if args and args[0].startswith("--name=") else 0
+        if args[first : first + 1] and args[first] in self.commands:
+            args = [*args[:first], ALL_NODES, *args[first:]]
         return super().parse_args(ctx, args)
 
 

@@ -58,6 +58,12 @@ def test_the_lab_is_named_before_or_after(done: list[tuple[object, ...]], words:
     assert done == [("clear", "two", "gpu001")]
 
 
+@pytest.mark.parametrize("words", [["--name", "two", "clear"], ["--name=two", "clear"], ["clear", "--name", "two"]])
+def test_all_of_a_named_lab_are_mended(done: list[tuple[object, ...]], words: list[str]) -> None:
+    fault(*words)
+    assert [call[1:] for call in done] == [("two", "gpu001"), ("two", "gpu002"), ("two", "gpu003")]
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -199,6 +199,9 @@ def test_the_metrics_count_incidents_runs_and_held_nodes(daemon: Daemon) -> None
         "fleet_nodes_held 1.0",
         "fleet_nodes_held_allowed 1.0",
         'fleet_leg_seconds_count{leg="alert_to_incident"} 1.0',
+        'fleet_node_incidents{node="gpu002",alert="GpuOffBus"} 1.0',
+        'fleet_node_claims{node="gpu002"} 1.0',
+        'fleet_node_claims{node="gpu001"} 0.0',
     ):
         assert line in metrics
     eventually(lambda: 'fleet_leg_seconds_count{leg="incident_to_claim"} 1.0' in daemon.public.get("/metrics").text)
