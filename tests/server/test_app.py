@@ -199,7 +199,7 @@ def test_the_metrics_count_incidents_runs_and_held_nodes(daemon: Daemon) -> None
         "fleet_nodes_held 1.0",
         "fleet_nodes_held_allowed 1.0",
         'fleet_leg_seconds_count{leg="alert_to_incident"} 1.0',
-        'fleet_node_incidents{node="gpu002",alert="GpuOffBus"} 1.0',
+        'fleet_node_incidents{alert="NodeBroken",node="gpu002"} 1.0',
         'fleet_node_claims{node="gpu002"} 1.0',
         'fleet_node_claims{node="gpu001"} 0.0',
     ):
