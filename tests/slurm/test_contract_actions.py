@@ -133,9 +133,7 @@ def test_a_drain_by_hand_stays_word_for_word(site: Site) -> None:
     assert before.reason == "ask Ada: fan | 3\n2nd line"
 
 
-@pytest.mark.parametrize(
-    "why", ["state=idle nodename=gpu002", "\x1b[31mred\nline", "显卡", "x" * 500, "\"q' \\ [a@1]"]
-)
+@pytest.mark.parametrize("why", ["state=idle nodename=gpu002", "\x1b[31mred\nline", "显卡", "x" * 500, "\"q' \\ [a@1]"])
 def test_every_why_is_known_again_as_ours(site: Site, why: str) -> None:
     held = site.keeper.hold("gpu001", "i12", PROBLEM, why, "fleetward")
     assert held.result is HoldResult.DRAINED
