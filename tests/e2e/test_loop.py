@@ -39,7 +39,7 @@ def mode(lab: Lab, which: str) -> None:
 def goes_on_elsewhere(lab: Lab, job: str, gpu: Gpu, hand: HandDrain) -> None:
     """Check that the rank died, the node is drained with an owned reason, and the job completes on other nodes."""
     log = lab.told("head", "cat", f"{FOLDER}/digits-{job}.log")
-    assert f"{gpu.node} " in log or gpu.node in log
+    assert f"on {gpu.node}: ends: GPU {gpu.index} is lost" in log
     incident = incident_of(lab, ALERT, gpu.node)
     assert incident is not None
     drained = wait_for(lambda: "DRAIN" in node(lab, gpu.node)["state"] and node(lab, gpu.node), 40, "a drained node")
@@ -80,7 +80,7 @@ def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> 
         screen.shows("Submit")
         screen.type("slow.yaml")
         screen.keys("Enter")
-        screen.shows("digits")
+        screen.shows("loaded slow.yaml")
         screen.keys("C-s")
         screen.shows("submitted")
         job = running_job(lab)
