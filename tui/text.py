@@ -56,16 +56,6 @@ def ago(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def length(seconds: int | None) -> str:
-    """Return a length of time as Slurm writes it: 93784 is `1-02:03:04`; no limit is `-`."""
-    if seconds is None:
-        return "-"
-    minutes, second = divmod(seconds, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    return (f"{days}-" if days else "") + f"{hour:02d}:{minute:02d}:{second:02d}"
-
-
 def clock(at: datetime | None) -> str:
     """Return a moment in the terminal's own time zone, `14:03:59`; empty for None."""
     return at.astimezone().strftime("%H:%M:%S") if at else ""

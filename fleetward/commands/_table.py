@@ -49,16 +49,6 @@ def note(text: str) -> None:
         click.echo(f"fleetward: {printable(line)}", err=True)
 
 
-def length(seconds: int | None) -> str:
-    """Return a length of time as Slurm writes it: 93784 is `1-02:03:04`; no limit is `-`."""
-    if seconds is None:
-        return "-"
-    minutes, second = divmod(seconds, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    return (f"{days}-" if days else "") + f"{hour:02d}:{minute:02d}:{second:02d}"
-
-
 def mebibytes(amount: int) -> str:
     """Return an amount of memory for people: 16000 is `15.6G`."""
     if amount < 1024:

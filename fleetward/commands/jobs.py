@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetward.commands._slurm import backend_option, note_unread, slurm
-from fleetward.commands._table import echo_json, length, note, table
+from fleetward.commands._table import echo_json, note, table
+from fleetward.printable import length
 
 if TYPE_CHECKING:
     from fleetward.slurm.client import Job

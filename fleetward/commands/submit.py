@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetward.commands._slurm import backend_option, slurm
-from fleetward.commands._table import echo_json, length, note, table
+from fleetward.commands._table import echo_json, note, table
 from fleetward.model.errors import FleetwardError, UsageError
-from fleetward.printable import printable
+from fleetward.printable import length, printable
 
 if TYPE_CHECKING:
     from fleetward.slurm.job_spec import JobSpec

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetward.commands import _table
+from fleetward.printable import length
 
 
 @given(st.text())
@@ -29,5 +30,5 @@ def test_no_rows_leave_the_headers() -> None:
 
 
 def test_lengths_and_amounts_are_for_people() -> None:
-    assert [_table.length(s) for s in (0, 62, 93784, None)] == ["00:00:00", "00:01:02", "1-02:03:04", "-"]
+    assert [length(s) for s in (0, 62, 93784, None)] == ["00:00:00", "00:01:02", "1-02:03:04", "-"]
     assert [_table.mebibytes(m) for m in (0, 1000, 1024, 16000)] == ["0M", "1000M", "1G", "15.6G"]

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fleetward.tui.text import ago, cut, length, plain, plain_lines, wrapped
+from fleetward.printable import length
+from fleetward.tui.text import ago, cut, plain, plain_lines, wrapped
 
 
 @given(st.text())

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 
 from fleetward.model.fleet_view import FleetView, GpuView, JobView, NodeView
 from fleetward.model.incidents import Incident
+from fleetward.printable import length
 from fleetward.tui.picture import Picture
 from fleetward.tui.states import SEVERITIES, job_look, node_look
-from fleetward.tui.text import Line, Span, length, moment, plain
+from fleetward.tui.text import Line, Span, moment, plain
 
 
 def node_of(fleet: FleetView | None, name: str) -> NodeView | None:

@@ -6,6 +6,7 @@ from textual.binding import BindingType
 
 from fleetward.model.errors import FleetwardError
 from fleetward.model.fleet_view import JobView
+from fleetward.printable import length
 from fleetward.slurm.client import ENDED
 from fleetward.tui.picture import Picture
 from fleetward.tui.screens.details import job_lines
@@ -13,7 +14,7 @@ from fleetward.tui.screens.dialog import Question, Reading
 from fleetward.tui.source import Source
 from fleetward.tui.states import job_look
 from fleetward.tui.table_view import TableView
-from fleetward.tui.text import Line, length, plain
+from fleetward.tui.text import Line, plain
 from fleetward.tui.view import Keys
 from fleetward.tui.widgets.columns import Column
 from fleetward.tui.widgets.table import LineTable
