@@ -47,9 +47,9 @@ class Executor:
     def take_up(self) -> None:
         """Have every run advance that is under way by the record: after a start, and so that none is forgotten."""
         now = time.monotonic()
-        for run in self._runs.active():
-            if run.state in GOING and self._not_before.get(run.id, 0.0) <= now:
-                self.wake(run.id)
+        for run_id, state in self._runs.active().items():
+            if state in GOING and self._not_before.get(run_id, 0.0) <= now:
+                self.wake(run_id)
 
     def stop(self, seconds: float) -> bool:
         """Let every run write down the step at hand; return whether all did within `seconds`."""

@@ -65,7 +65,7 @@ class Service:
         try:
             drained = len(held_by_fleetward(nodes, hands.claims.open()))
             modes = hands.shelf.modes()
-            runs = Counter(str(run.state) for run in hands.runs.active())
+            runs = Counter(map(str, hands.runs.active().values()))
         except OutOfReachError as error:
             store = str(error)
         return DaemonStatus(

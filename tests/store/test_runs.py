@@ -120,13 +120,14 @@ class TestLists:
         runs.abort(ended.id, "alice")
         mine = runs.create(replace(new_run, incident=incident))
         other = runs.create(running)
-        assert [run.id for run in runs.active()] == [mine.id, other.id]
+        assert runs.active() == {mine.id: mine.state, other.id: other.state}
         assert [run.id for run in runs.of_incident(incident)] == [mine.id]
         assert [run.id for run in runs.list(2)] == [other.id, mine.id]
         assert all(len(run.steps) == 3 for run in runs.list())
 
     def test_of_what_is_not_there(self, runs: Runs) -> None:
-        assert runs.active() == runs.list() == runs.of_incident(5) == ()
+        assert runs.active() == {}
+        assert runs.list() == runs.of_incident(5) == ()
         for ask in (runs.run, runs.page, runs.policy):
             with pytest.raises(UsageError, match="no run r5"):
                 ask(5)

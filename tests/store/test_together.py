@@ -52,7 +52,7 @@ class Crowd:
             self.runs.create(replace(self.new, incident=incident.id, state=RunState.RUNNING))
 
     def advance(self, chance: random.Random, turn: int) -> None:
-        for run in self.runs.active():
+        for run in map(self.runs.run, self.runs.active()):
             for step in run.steps[:1]:
                 self.runs.reserve(run.id, step.index, {})
                 self.runs.set_step_state(run.id, step.index, StepState.DONE)
@@ -68,7 +68,7 @@ class Crowd:
             self.incidents.close_if_settled(incident.id, "fleetward", "settled")
 
     def decide(self, chance: random.Random, turn: int) -> None:
-        for run in self.runs.active():
+        for run in map(self.runs.run, self.runs.active()):
             self.runs.abort(run.id, "alice")
         for incident in self.incidents.list([IncidentState.OPEN], limit=1):
             self.incidents.ack(incident.id, "alice")
