@@ -109,6 +109,8 @@ class Autopilot:
             elif closed := hands.incidents.close_if_settled(incident.id, WHO, OVER):
                 hands.legs.closed(closed)
         self._time_claims(incidents)
+        for claim in hands.claims.of_closed():
+            hands.keeper.release(claim.node, claim.owner, WHO)
         if time.monotonic() - self._reconciled >= RECONCILE_SECONDS:
             self._reconciled = time.monotonic()
             self.reconcile()

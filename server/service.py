@@ -156,10 +156,11 @@ class Service:
         for run in hands.runs.of_incident(incident_id):
             if not run.state.ended and run.state not in {RunState.PLANNED, RunState.PROPOSED}:
                 hands.runs.abort(run.id, who)
+        # Closed first: a drain that is under way right now finds that its incident cannot claim any more.
+        closed = hands.incidents.close(incident_id, who, why)
         for claim in hands.claims.open():
             if claim.owner == incident.owner:
                 hands.keeper.release(claim.node, claim.owner, who)
-        closed = hands.incidents.close(incident_id, who, why)
         hands.legs.closed(closed)
         hands.slurm.hurry()
         return closed

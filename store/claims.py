@@ -64,6 +64,15 @@ class Claims:
             ).fetchall()
         return tuple(_claim(row) for row in rows)
 
+    def of_closed(self) -> tuple[Claim, ...]:
+        """Return the claims not released whose incident is closed: what a close that was cut off has left."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "select c.* from claims c join incidents i on c.owner = 'i' || i.id"
+                " where c.released_at is null and i.state = 'closed' order by c.id"
+            )
+            return tuple(_claim(row) for row in rows)
+
 
 def _incident_of(connection: Connection, owner: str) -> tuple[int | None, str]:
     """Return the incident that an owner such as `i12` names, with its state, locked so that it is not closed meanwhile.

@@ -9,6 +9,7 @@ from whole_daemon import Daemon, alert, eventually
 from fleetward.model.claims import ClaimClass
 from fleetward.slurm.client import SlurmOutOfReachError
 from fleetward.store.claims import Claims
+from fleetward.store.incidents import Incidents
 
 
 def run_of(daemon: Daemon, number: int = 1) -> dict[str, Any]:
@@ -161,6 +162,16 @@ def test_a_person_closes_it_and_what_it_held_returns(daemon: Daemon) -> None:
     assert not drained(daemon)
     again = daemon.local.post("/v1/incidents/1/close", json={"why": "again"})
     assert again.status_code == 409
+
+
+def test_what_a_close_that_was_cut_off_still_held_returns(daemon: Daemon) -> None:
+    daemon.post(alert())
+    daemon.ask("/v1/runs/1/approve", digest=run_of(daemon)["digest"])
+    eventually(lambda: drained(daemon))
+    daemon.ask("/v1/runs/1/abort")
+    Incidents(daemon.database).close(1, "ada", "and then the daemon died")
+    eventually(lambda: not drained(daemon))
+    assert Claims(daemon.database).open() == ()
 
 
 def test_an_alert_after_the_close_opens_another(daemon: Daemon) -> None:

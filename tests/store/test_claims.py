@@ -104,3 +104,16 @@ def test_many_at_once_make_one_claim(claims: Claims) -> None:
         thread.join()
     assert len(made) == 4
     assert len(set(made)) == 1
+
+
+def test_what_a_closed_incident_still_claims_is_told(
+    claims: Claims, incidents: Incidents, alert: Callable[..., Alert]
+) -> None:
+    (taken,) = incidents.take([alert()])
+    left = claims.add("gpu002", taken.incident.owner, PROBLEM, "gone", "fleetward")
+    claims.add("gpu003", "r7", PROBLEM, "gone", "fleetward")
+    assert claims.of_closed() == ()
+    incidents.close(taken.incident.id, "ada", "cut off")
+    assert claims.of_closed() == (left,)
+    claims.release("gpu002", taken.incident.owner, "fleetward")
+    assert claims.of_closed() == ()
