@@ -27,9 +27,10 @@ as_root() {
 missing_packages() {
     python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || echo python3-venv
     command -v ssh >/dev/null || echo openssh-client
-    if [ "$lock" = dev ]; then # the tests build the stand-in for NVML, look into it, and start a PostgreSQL
+    if [ "$lock" = dev ]; then # the tests build the stand-in for NVML, look into it, start a PostgreSQL, and type into a terminal
         command -v cc >/dev/null && command -v readelf >/dev/null || echo gcc libc6-dev binutils
         compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql
+        command -v tmux >/dev/null || echo tmux
         command -v git >/dev/null || echo git
     fi
     command -v mmdebstrap >/dev/null || echo mmdebstrap
