@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -15,6 +15,9 @@ from fleetward.tui.background import Answered, Arrived, Background, Broken
 from fleetward.tui.picture import Picture
 from fleetward.tui.source import Source
 from fleetward.tui.view import View
+
+if TYPE_CHECKING:
+    from fleetward.tui.desk import Desk
 
 T = TypeVar("T")
 EVERY = 2.0
@@ -187,3 +190,7 @@ class FleetApp(App[None]):
 
         if isinstance(self.screen, View):
             self.push_screen(HelpScreen(self.screen))
+
+
+if TYPE_CHECKING:
+    _fits: type[Desk] = FleetApp

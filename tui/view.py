@@ -1,18 +1,16 @@
 """What all screens share: the lines around them, the keys that lead elsewhere, and how a new picture reaches them."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
+from fleetward.tui.desk import Desk
 from fleetward.tui.picture import Picture
 from fleetward.tui.widgets.chrome import Banner, Header, KeyLine, Notice, Tabs
-
-if TYPE_CHECKING:
-    from fleetward.tui.app import FleetApp
 
 Keys = tuple[tuple[str, str], ...]
 """Keys with a word each, the most needed first."""
@@ -29,9 +27,9 @@ class View(Screen[None]):
     _put_up = False
 
     @property
-    def desk(self) -> "FleetApp":
-        """Return the app, as what it is."""
-        return cast("FleetApp", self.app)
+    def desk(self) -> Desk:
+        """Return the app, as its screens see it."""
+        return cast("Desk", self.app)
 
     @property
     def stands(self) -> bool:
