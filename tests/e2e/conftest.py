@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from labs import Lab, brought_up, fleetward
-from loops import HandDrain, drain_by_hand, prepare_job, undrain
+from loops import HandDrain, drain_by_hand, prepare_job, put_right, undrain
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,7 @@ def four_nodes(lab: Lab) -> Iterator[Lab]:
 
 @pytest.fixture
 def hand(four_nodes: Lab) -> Iterator[HandDrain]:
+    put_right(four_nodes)
     prepare_job(four_nodes)
     drained = drain_by_hand(four_nodes)
     yield drained

@@ -150,7 +150,7 @@ def timeline_rows(lab: Lab, incident: int) -> int:
 
 
 def put_right(lab: Lab) -> None:
-    """End what a loop that did not come round has left: a closed incident has neither runs nor claims."""
+    """End what other tests have left: a closed incident has neither runs nor claims."""
     for one in incidents(lab, "all"):
         if one["state"] != "closed":
             lab.on("head", "fleetward", "incident", "close", str(one["id"]), "--why", "the test is over")
