@@ -156,7 +156,8 @@ def test_interrupted_it_can_be_taken_up_again_or_down(state: dict[str, str]) -> 
     words = ("--name", f"cut-{os.getpid()}")
     try:
         up = subprocess.Popen(
-            [str(FLEETWARD), "lab", "up", *words, "--no-provision"],
+            # whoever runs these tests in the background may have SIGINT ignored, and children inherit that
+            ["env", "--default-signal=INT", str(FLEETWARD), "lab", "up", *words, "--no-provision"],
             env={**os.environ, **state},
             stderr=subprocess.PIPE,
             text=True,
