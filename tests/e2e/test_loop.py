@@ -77,7 +77,7 @@ def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> 
     with terminal(FLEETWARD, "lab", "tui", "--name", lab.name) as screen:
         screen.shows("gpu001", "gpu004")
         screen.keys("s")
-        screen.shows("Submit")
+        screen.shows("loaded job.yaml")
         screen.type("slow.yaml")
         screen.keys("Enter")
         screen.shows("loaded slow.yaml")

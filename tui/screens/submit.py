@@ -117,9 +117,9 @@ class SubmitScreen(View):
         yield OneLine(id="about")
 
     def on_mount(self) -> None:
-        """Load the usual file where there is one."""
+        """Load the usual file where there is one, and where nobody has begun to type another."""
         super().on_mount()
-        if (self.desk.folder / USUAL).is_file():
+        if not self._typed and (self.desk.folder / USUAL).is_file():
             self._row(_PATH).input.value = USUAL
             self._load(USUAL)
 
