@@ -17,8 +17,8 @@ from fleetward.runbooks.actions.node_run import NodeStep, NodeStepState
 FOLDER = "/run/fleetward-steps"
 """Where a node keeps the markers; gone with a boot, as what they are about."""
 
-WAIT = 10.0
-"""Seconds for which one call waits for a program."""
+WAIT = 3.0
+"""Seconds for which one call waits for a program; a person sees its output as often."""
 
 OVERHEAD = 60
 """Seconds that Ansible may take beside that."""

@@ -62,8 +62,9 @@ timed_out:
   returned: when ended
   type: bool
 output:
-  description: What it wrote to stdout and stderr, the middle left out where it was long.
-  returned: when ended
+  description: What it wrote to stdout and stderr, the middle left out where it was long; before its end, whole lines
+    from the beginning.
+  returned: when ended, running or lost
   type: str
 cut:
   description: Bytes left out.
@@ -78,6 +79,8 @@ KEPT = 24 * 3600
 """Seconds for which a program that ended is remembered."""
 GRACE = 3.0
 """Seconds between asking a program to end and ending it."""
+SHOWN_EVERY = 0.3
+"""Seconds between two looks at what a program writes."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -123,8 +126,16 @@ def standing(folder: pathlib.Path) -> tuple[dict[str, Any], int | None]:
             os.close(lock)
         return {"state": "ended", **json.loads(end.read_text())}, None
     if lock is None:
-        return {"state": "running"}, None
-    return {"state": "lost" if (folder / "begun").exists() else "absent"}, lock
+        return {"state": "running", **so_far(folder)}, None
+    return {"state": "lost", **so_far(folder)} if (folder / "begun").exists() else {"state": "absent"}, lock
+
+
+def so_far(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what is kept of a program's output before its end."""
+    try:
+        return {"output": (folder / "output").read_bytes().decode("utf-8", "replace")}
+    except FileNotFoundError:
+        return {}
 
 
 def run(request: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def watch(folder: pathlib.Path, argv: list[str], seconds: float) -> None:
         status = 127 if isinstance(error, FileNotFoundError) else 126
         write(folder / "end", {"exit": status, "timed_out": False, "output": f"{argv[0]}: {error}\n", "cut": 0})
         return
-    output = Output()
+    output = Output(folder / "output")
     timed_out = not follow(program, output, time.monotonic() + seconds)
     if timed_out:
         end_all(program)
@@ -200,6 +211,7 @@ def follow(program: subprocess.Popen[bytes], output: Output, until: float) -> bo
     source = program.stdout.fileno() if program.stdout else -1
     reading, ended = source >= 0, False
     while time.monotonic() < until:
+        output.show()
         if not ended and program.poll() is not None:
             ended, until = True, time.monotonic() + 1
         ready = select.select([source], [], [], 0 if ended else 0.2)[0] if reading else []
@@ -226,7 +238,11 @@ def end_all(program: subprocess.Popen[bytes]) -> None:
 class Output:
     """The beginning and the end of what is written, and how much there was."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: pathlib.Path) -> None:
+        """Show the beginning in this file while it grows."""
+        self.shown = shown
+        self.shown_bytes = 0
+        self.show_again_at = 0.0
         self.head = b""
         self.tail: collections.deque[bytes] = collections.deque()
         self.in_tail = 0
@@ -242,6 +258,14 @@ class Output:
         self.in_tail += len(rest)
         while self.in_tail - len(self.tail[0]) >= HALF:
             self.in_tail -= len(self.tail.popleft())
+
+    def show(self) -> None:
+        """Write down the lines that are whole, a few times a second at most, for whoever looks before the end."""
+        whole = self.head.rfind(b"\n") + 1
+        if whole > self.shown_bytes and time.monotonic() >= self.show_again_at:
+            with self.shown.open("ab") as file:
+                file.write(self.head[self.shown_bytes : whole])
+            self.shown_bytes, self.show_again_at = whole, time.monotonic() + SHOWN_EVERY
 
     def text(self) -> tuple[str, int]:
         """Return it with a line where the middle is left out, and how many bytes those are."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import Protocol
 
 from fleetward.model.errors import OutOfReachError, UsageError
@@ -42,6 +43,9 @@ PATIENCE = timedelta(minutes=5)
 BOOT_SLACK = 5.0
 """Seconds by which the reading of a node's age may be late."""
 
+LONGEST_PAUSE = 10.0
+"""Seconds between two looks at a program that takes long; at one that has just begun it is a second."""
+
 _EXPECTATIONS = frozenset({"contains", "lacks", "exit"})
 
 
@@ -67,7 +71,7 @@ class NodeStep:
     """Exit status; 128 and more is 128 + the signal that ended it."""
     timed_out: bool = False
     output: str = ""
-    """Its stdout and stderr, printable."""
+    """Its stdout and stderr, printable; before its end whole lines from the beginning, and not all of a long one."""
     cut: int = 0
     """Bytes of the output that were left out in its middle."""
 
@@ -129,7 +133,8 @@ class NodeRun(Declared):
     def prepare(self, call: Call) -> Mapping[str, object]:
         """Make up the marker; a record that began anew may give the numbers of a run out again."""
         marker = f"{call.run.owner}-r{call.run.id}-{call.step.index}-{secrets.token_hex(6)}"
-        return {"at": self._clock.now().isoformat(), "node": node_of(call, "on"), "marker": marker}
+        now, node = self._clock.now().isoformat(), node_of(call, "on")
+        return {"at": now, "node": node, "marker": marker, "shown": len(call.step.output)}
 
     def act(self, call: Call, before: Mapping[str, object], report: Report) -> Result:
         """Begin it, or look how it stands where it is begun already."""
@@ -142,10 +147,11 @@ class NodeRun(Declared):
             if age < PATIENCE.total_seconds():
                 raise
             return Asks(f"{error}; whether `{call.step.name}` ran there cannot be seen")
+        if found.output:
+            report(_news(call, before, found.output))
         if found.state is NodeStepState.RUNNING:
-            return Waiting(f"runs on {node}", 1.0)
+            return Waiting(f"runs on {node}", min(max(1.0, age / 20), LONGEST_PAUSE))
         if found.state is NodeStepState.ENDED:
-            report(found.output)
             return judged(call, found)
         why = _lost(call) if found.state is NodeStepState.LOST else _booted(call, node)
         return Asks(why) if _changes(call) else Failed(why)
@@ -182,6 +188,13 @@ def judged(call: Call, found: NodeStep) -> Done | Failed:
         said = f"{unwanted!r} is in its output" if str(unwanted) in found.output else f"{unwanted!r} is not{cut}"
         return Failed(said, outcome)
     return Done(outcome)
+
+
+def _news(call: Call, before: Mapping[str, object], output: str) -> str:
+    """Return what the record does not show yet of an output; before `shown` stands what an earlier try left there."""
+    recorded = call.step.output[int(str(before.get("shown", 0))) :]
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(recorded, output, strict=False))
+    return output[sum(1 for _ in same) :]
 
 
 def _changes(call: Call) -> bool:

@@ -106,6 +106,17 @@ def test_a_program_outlives_whoever_began_it_and_is_found_again(runner: AnsibleN
     assert (found.state, found.output) == (NodeStepState.ENDED, "done\n")
 
 
+def test_its_output_is_seen_while_it_runs_line_by_line(runner: AnsibleNodeRunner, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    program = ["sh", "-c", f"echo first; printf half; until [ -e {go} ]; do sleep 0.1; done; echo -line"]
+    impatient = AnsibleNodeRunner(runner.inventory, folder=runner.folder, wait=2)
+    seen = impatient.run("gpu001", program, "m1", 60, 0)
+    assert (seen.state, seen.output) == (NodeStepState.RUNNING, "first\n")
+    go.touch()
+    found = runner.run("gpu001", program, "m1", 60, 0)
+    assert (found.state, found.output) == (NodeStepState.ENDED, "first\nhalf-line\n")
+
+
 def test_at_the_end_of_its_time_all_that_it_started_is_ended(runner: AnsibleNodeRunner, tmp_path: Path) -> None:
     child = tmp_path / "child"
     program = ["sh", "-c", f"trap '' TERM; sleep 300 & echo $! > {child}; echo begun; wait; sleep 300"]
@@ -122,13 +133,15 @@ def test_a_watcher_that_was_killed_is_told_and_the_program_is_not_run_again(
     runner: AnsibleNodeRunner, tmp_path: Path
 ) -> None:
     count, process = tmp_path / "count", tmp_path / "process"
-    program = ["sh", "-c", f"echo $$ > {process}; echo run >> {count}; exec sleep 300"]
+    program = ["sh", "-c", f"echo $$ > {process}; echo run >> {count}; echo begun; exec sleep 300"]
     impatient = AnsibleNodeRunner(runner.inventory, folder=runner.folder, wait=0)
     impatient.run("gpu001", program, "m1", 300, 0)
+    eventually((Path(runner.folder) / "m1" / "output").exists)
     os.kill(watcher(runner, "m1"), signal.SIGKILL)
     try:
         eventually(lambda: process.exists() and process.read_text().endswith("\n"))
-        assert runner.observe("gpu001", "m1").state is NodeStepState.LOST
+        lost = runner.observe("gpu001", "m1")
+        assert (lost.state, lost.output) == (NodeStepState.LOST, "begun\n")
         assert runner.run("gpu001", program, "m1", 300, 0).state is NodeStepState.LOST
         assert count.read_text() == "run\n"
     finally:

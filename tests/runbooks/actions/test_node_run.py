@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from played_slurm import PlayedWorld
@@ -103,6 +103,44 @@ def test_what_still_runs_is_waited_for_with_the_same_marker(
     runner.says = ended()
     assert isinstance(action.act(step, before, world.report), Done)
     assert len({marker for _, _, marker, _, _ in runner.ran}) == 1
+
+
+def test_what_it_writes_is_told_once_while_it_runs(
+    world: PlayedWorld, call: MakeCall, action: NodeRun, runner: PlayedRunner
+) -> None:
+    """The record is read anew at each turn, as the engine does; an earlier try has left the same words in it."""
+    first = call(["diag"], on="gpu001")
+    step = replace(first.step, output="GPU 0 fine\n")
+    before = json.loads(json.dumps(action.prepare(Call(first.run, step))))
+    for runner.says in (
+        NodeStep(NodeStepState.RUNNING, LONG_UP),
+        NodeStep(NodeStepState.RUNNING, LONG_UP, output="GPU 0 fine\n"),
+        NodeStep(NodeStepState.RUNNING, LONG_UP, output="GPU 0 fine\n"),
+        NodeStep(NodeStepState.RUNNING, LONG_UP, output="GPU 0 fine\nGPU 1 fine\n"),
+        ended("GPU 0 fine\nGPU 1 fine\n\n[9 bytes left out]\nGPU 7 fine\n", cut=9),
+    ):
+        action.act(Call(first.run, step), before, world.report)
+        step = replace(step, output="GPU 0 fine\n" + "".join(world.said))
+    assert [said for said in world.said if said] == [
+        "GPU 0 fine\n",
+        "GPU 1 fine\n",
+        "\n[9 bytes left out]\nGPU 7 fine\n",
+    ]
+
+
+def test_what_takes_long_is_looked_at_less_often(
+    world: PlayedWorld, call: MakeCall, action: NodeRun, runner: PlayedRunner
+) -> None:
+    runner.says = NodeStep(NodeStepState.RUNNING, LONG_UP)
+    step = call(["diag"], on="gpu001", within="1h")
+    before = action.prepare(step)
+    pauses = []
+    for _ in range(3):
+        waiting = action.act(step, before, world.report)
+        assert isinstance(waiting, Waiting)
+        pauses.append(waiting.seconds)
+        world.clock.sleep(100)
+    assert pauses == [1.0, 5.0, 10.0]
 
 
 def test_what_changes_something_is_not_begun_on_a_node_that_came_up_since(
