@@ -69,6 +69,21 @@ def running_job(lab: Lab) -> str:
     return str(wait_for(look, 90, "a running job with a checkpoint"))
 
 
+def long_job(lab: Lab, name: str) -> str:
+    """Submit a job that sits on a node until it is cancelled."""
+    script = "#!/bin/sh\nsleep 600\n"
+    words = ("sbatch", "--parsable", "--requeue", "--account=research", f"--nodelist={name}", "--output=/dev/null")
+    lab.told("head", "sh", "-c", f"printf '{json.dumps(script)[1:-1]}' > /tmp/long.sh && chmod 644 /tmp/long.sh")
+    job = lab.told("head", *words, "/tmp/long.sh", user="researcher").strip()
+    wait_for(lambda: lab.told("head", "squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING", 30, "a running job")
+    return job
+
+
+def times_logged(lab: Lab, words: str) -> int:
+    """Count lines of slurmctld's log with these words."""
+    return int(lab.told("head", "sh", "-c", f"grep -cF '{words}' /var/log/slurm/slurmctld.log || true"))
+
+
 def any_gpu_of(lab: Lab, job: str) -> Gpu:
     """Return a GPU that the job holds, by chance."""
     rows = lab.prometheus("gpu_utilization_ratio > 0.5")

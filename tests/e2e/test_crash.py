@@ -1,12 +1,23 @@
 """The daemon killed with SIGKILL at every point of a run: the same end, or a stop that asks, and no action twice."""
 
-import json
 import time
 from collections.abc import Iterator
 
 import pytest
 from labs import Lab
-from loops import CHANCE, Gpu, break_gpu, detail, mend, node, put_right, run_of, wait_for
+from loops import (
+    CHANCE,
+    Gpu,
+    break_gpu,
+    detail,
+    long_job,
+    mend,
+    node,
+    put_right,
+    run_of,
+    times_logged,
+    wait_for,
+)
 from test_loop import PAGE, STEPS
 
 pytestmark = [pytest.mark.lab, pytest.mark.verify]
@@ -38,21 +49,6 @@ def disarm(lab: Lab) -> None:
 def restart(lab: Lab) -> None:
     lab.told("head", "sh", "-c", f"systemctl daemon-reload && systemctl reset-failed {UNIT}; systemctl restart {UNIT}")
     wait_for(lambda: lab.on("head", "fleetward", "autopilot", "status").returncode == 0, 30, "the daemon")
-
-
-def long_job(lab: Lab, name: str) -> str:
-    """Submit a job that sits on a node until it is cancelled."""
-    script = "#!/bin/sh\nsleep 600\n"
-    words = ("sbatch", "--parsable", "--requeue", "--account=research", f"--nodelist={name}", "--output=/dev/null")
-    lab.told("head", "sh", "-c", f"printf '{json.dumps(script)[1:-1]}' > /tmp/long.sh && chmod 644 /tmp/long.sh")
-    job = lab.told("head", *words, "/tmp/long.sh", user="researcher").strip()
-    wait_for(lambda: lab.told("head", "squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING", 30, "a running job")
-    return job
-
-
-def times_logged(lab: Lab, words: str) -> int:
-    """Count lines of slurmctld's log with these words."""
-    return int(lab.told("head", "sh", "-c", f"grep -cF '{words}' /var/log/slurm/slurmctld.log || true"))
 
 
 @pytest.mark.timeout(300)
