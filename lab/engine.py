@@ -1,11 +1,13 @@
 """podman or docker, as far as a lab needs one."""
 
+import contextlib
 import json
 import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from fleetward.lab import cgroups
@@ -26,6 +28,23 @@ class Engine:
 
     def _run(self, *arguments: str, seconds: float = 120, stdin: str | None = None) -> Output:
         return run([self.facts.engine, *arguments], seconds=seconds, stdin=stdin)
+
+    def take_image(self, archive: Path, image: str, recipe: str) -> None:
+        """Make an image of a root file system; what had its name goes, unless a container still runs from it.
+
+        Raises CommandError.
+        """
+        before = self._image_id(image)
+        self._run("import", "--change", f"LABEL fleetward.recipe={recipe}", str(archive), image, seconds=300)
+        if before and before != self._image_id(image):
+            with contextlib.suppress(CommandError):
+                self._run("image", "rm", before)
+
+    def _image_id(self, image: str) -> str:
+        try:
+            return self._run("image", "inspect", "--format", "{{.Id}}", image).text.strip()
+        except CommandError:
+            return ""
 
     def image_recipe(self, image: str) -> str | None:
         """Return the digest of the recipe that an image was built from; None where it is not there."""

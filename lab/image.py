@@ -12,7 +12,7 @@ from fleetward.lab.engine import Engine
 from fleetward.lab.host import BUILD_BYTES, require_disk
 from fleetward.lab.spec import LabSpec, cache_root
 from fleetward.model.errors import FleetwardError, OutOfReachError
-from fleetward.operations.command import CommandError, run
+from fleetward.operations.command import CommandError
 
 BASE = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "iputils-ping", "ca-certificates"),
@@ -106,13 +106,7 @@ def build(engine: Engine, spec: LabSpec) -> None:
         archive = Path(folder) / "root.tar"
         bootstrap(made, archive)
         try:
-            run(
-                [
-                    *(engine.facts.engine, "import", "--change", f"LABEL fleetward.recipe={made.digest}"),
-                    *(str(archive), spec.image),
-                ],
-                seconds=300,
-            )
+            engine.take_image(archive, spec.image, made.digest)
         except CommandError as error:
             raise FleetwardError(f"{engine.facts.engine} could not take the image: {error}") from None
 
