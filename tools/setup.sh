@@ -76,6 +76,8 @@ fill_environment() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "requirements/$lock.txt" >&2 ||
         fail "pip could not install requirements/$lock.txt: is the package index in reach?"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --editable . >&2 || fail "pip install -e . failed"
+    # Where PYTHONDONTWRITEBYTECODE is set pip compiles nothing, and every start of the screen or of Ansible would do it again.
+    "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >&2 || true # a package may carry a file of another Python's
     touch "$stamp"
 }
 
