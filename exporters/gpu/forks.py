@@ -141,6 +141,7 @@ class _Forker:
         finally:  # nothing may come back into the loop of the process that forks
             if status:
                 sys.excepthook(*sys.exc_info())
+                sys.stderr.flush()
             os._exit(status)
 
 
