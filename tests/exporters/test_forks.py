@@ -41,7 +41,7 @@ class Lanes:
         with (self.folder / str(lane)).open("a") as file:
             file.write(f"{os.getpid()}\n")
         if lane == 9:
-            raise ValueError("lane nine fails")
+            raise ValueError("nine")
         while lane != 8:
             signal.pause()
 
@@ -75,11 +75,28 @@ def test_a_lane_is_started_once_and_killed_by_its_number(lanes: Lanes) -> None:
     assert len(lanes.processes(2)) == 1
 
 
-def test_a_lane_that_ends_or_fails_by_itself_is_told(capfd: pytest.CaptureFixture[str], lanes: Lanes) -> None:
+def test_a_lane_that_ends_or_fails_by_itself_is_told(lanes: Lanes) -> None:
     lanes.forks.start(8)
     lanes.forks.start(9)
     eventually(lambda: sorted(lanes.ended()) == [8, 9])
-    assert "lane nine fails" in capfd.readouterr().err
+
+
+def test_why_a_lane_failed_is_on_stderr() -> None:
+    program = textwrap.dedent("""
+        import time
+        from fleetward.exporters.gpu.forks import Forks
+        def work(lane):
+            raise ValueError(f"lane {lane} fails")
+        forks = Forks(work)
+        forks.start(9)
+        while not forks.ended():
+            time.sleep(0.01)
+        forks.close()
+        print("goes on")
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "goes on\n"
+    assert done.stderr.count("ValueError: lane 9 fails") == 1
 
 
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
