@@ -1,4 +1,4 @@
-"""XIDs in the kernel's log: what the driver wrote there, and a reader that follows it.
+"""XIDs and SXids in the kernel's log: what the drivers wrote there, and a reader that follows it.
 
 NVML's events are not enough: a driver that hangs delivers none, and some XIDs never become one. The shapes are those of
 NVIDIA's driver 450 to 580, as they stand in public logs.
@@ -10,7 +10,7 @@ import select
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 KERNEL_LOG = Path("/dev/kmsg")
@@ -28,6 +28,11 @@ _HEADER = re.compile(r"(?P<priority>\d{1,10}),\d+,\d+,[^;]*;")
 # Each from the start of the message: what a program calls itself is quoted further on, and must not pass for an XID.
 _XID = re.compile(rf"NVRM: Xid \((?:PCI:)?{_ADDRESS}\): (?P<code>\d{{1,5}})(?![\d.])")
 _FALLEN = re.compile(rf"NVRM: (?:The NVIDIA )?GPU (?:at )?(?:PCI:)?{_ADDRESS}\b.*\bfallen off the bus")
+# A switch tells of one SXid in three lines: what happened, then the severity as a number, then data.
+_SXID = re.compile(
+    rf"nvidia-nvswitch(?P<switch>\d{{1,3}}): SXid \(PCI:{_ADDRESS}\): (?P<code>\d{{1,5}})(?![\d.])"
+    r"(?!, (?:Severity \d|Data \{))"
+)
 _KERNEL_FACILITY = 0
 
 
@@ -40,9 +45,24 @@ class KernelXid:
     xid: int
     implied: bool = False
     """Whether the line said what happened without its number."""
+    line: str = field(default="", compare=False)
+    """What the driver wrote; its words may say how bad it is."""
 
 
-def parse_record(record: str) -> KernelXid | None:
+@dataclass(frozen=True)
+class KernelSxid:
+    """A fault of an NVSwitch that the kernel's log tells of."""
+
+    address: str
+    """As in `KernelXid`."""
+    switch: int
+    """The number that the kernel gave the switch."""
+    sxid: int
+    line: str = field(default="", compare=False)
+    """What the driver wrote; a `Fatal` or `Non-fatal` stands in it."""
+
+
+def parse_record(record: str) -> KernelXid | KernelSxid | None:
     """Read one record of /dev/kmsg, or the bare message; None where it is about something else.
 
     A record that a program wrote there is of another facility than the kernel's, and is no fault.
@@ -52,9 +72,11 @@ def parse_record(record: str) -> KernelXid | None:
         return None
     message = record[header.end() :] if header else record
     if match := _XID.match(message):
-        return KernelXid(bus_address(match["address"]), int(match["code"]))
+        return KernelXid(bus_address(match["address"]), int(match["code"]), line=message)
     if match := _FALLEN.match(message):
-        return KernelXid(bus_address(match["address"]), FELL_OFF_THE_BUS, implied=True)
+        return KernelXid(bus_address(match["address"]), FELL_OFF_THE_BUS, implied=True, line=message)
+    if match := _SXID.match(message):
+        return KernelSxid(bus_address(match["address"]), int(match["switch"]), int(match["code"]), line=message)
     return None
 
 
@@ -84,7 +106,7 @@ class KernelLog:
         return self._file is not None
 
     def wait(self, timeout_seconds: float) -> KernelXid | None:
-        """Wait for the next fault; None where none came in time."""
+        """Wait for the next XID; None where none came in time. SXids are passed over."""
         until = self._clock() + timeout_seconds
         while True:
             found = next(self._found, None)
@@ -125,7 +147,7 @@ class KernelLog:
             self._follow_name()
         records = self._read(self._file)
         if records:
-            self._found = filter(None, map(parse_record, records))
+            self._found = (found for found in map(parse_record, records) if isinstance(found, KernelXid))
         elif self._ordinary:
             time.sleep(min(left, POLL_SECONDS))
         else:

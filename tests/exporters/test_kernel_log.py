@@ -1,4 +1,4 @@
-"""XIDs in the kernel's log: every shape that the driver writes, nothing that only looks like one, a log that moves."""
+"""Faults in the kernel's log: every shape that drivers write, nothing that only looks like one, a log that moves."""
 
 import os
 import string
@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetward.exporters.gpu import kernel_log
-from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS, KernelLog, KernelXid, bus_address, parse_record
+from fleetward.exporters.gpu.kernel_log import (
+    FELL_OFF_THE_BUS,
+    KernelLog,
+    KernelSxid,
+    KernelXid,
+    bus_address,
+    parse_record,
+)
 
 SHAPES = {
     "NVRM: Xid (PCI:0000:05:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.": ("0000:05:00", 79),
@@ -28,10 +35,25 @@ FALLEN = (
     "NVRM: The NVIDIA GPU 0000:18:00.0 (PCI ID: 10de:2330) installed in this system has fallen off the bus and is not",
 )
 
-NOT_XIDS = (
+SXIDS = {
+    "nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV error (First)": (
+        *("0000:05:00", 3, 12028),
+    ),
+    "nvidia-nvswitch0: SXid (PCI:0000:A9:00.0): 20034, Fatal, Link 30 LTSSM Fault Up": ("0000:a9:00", 0, 20034),
+    "3,1234,5678900,-;nvidia-nvswitch12: SXid (PCI:0000:05:00.0): 10003, Fatal, Host unhandled interrupt": (
+        *("0000:05:00", 12, 10003),
+    ),
+}
+
+NO_FAULTS = (
     "",
     "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  570.133.20",
-    "nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV error (First)",
+    # the lines that follow the one of an SXid
+    "nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 20034, Severity 1 Engine instance 62 Sub-engine instance 00",
+    "nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 20034, Data {0x10000000, 0x10000000, 0x00000000}",
+    "nvidia-nvswitch0: SXid (PCI:0000:05:00.0): garbled, Fatal",
+    "nvidia-nvswitch: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+    "audit: comm='nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 30 LTSSM Fault Up'",
     "NVRM: GPU at PCI:0000:18:00: GPU-5b3f0a5e-0000-0000-0000-000000000000",
     "NVRM: Xid (PCI:0000:05:00): , nothing",
     "NVRM: Xid (PCI:0000:05): 79, half an address",
@@ -55,9 +77,22 @@ def test_a_gpu_that_fell_off_the_bus_is_xid_79_without_the_number(line: str) -> 
     assert parse_record(line) == KernelXid("0000:18:00", FELL_OFF_THE_BUS, implied=True)
 
 
-@pytest.mark.parametrize("line", NOT_XIDS)
-def test_what_is_no_xid_is_none(line: str) -> None:
+@pytest.mark.parametrize(("line", "found"), SXIDS.items())
+def test_the_first_line_of_an_sxid_is_read(line: str, found: tuple[str, int, int]) -> None:
+    assert parse_record(line) == KernelSxid(*found)
+
+
+@pytest.mark.parametrize("line", NO_FAULTS)
+def test_what_is_no_fault_is_none(line: str) -> None:
     assert parse_record(line) is None
+
+
+@pytest.mark.parametrize("line", [*SHAPES, *FALLEN, *SXIDS])
+def test_a_fault_keeps_what_the_driver_wrote_without_the_header(line: str) -> None:
+    found = parse_record(line)
+    assert found
+    assert found.line == (line.partition(";")[2] or line)
+    assert found.line.startswith(("NVRM: ", "nvidia-nvswitch"))
 
 
 @given(st.integers(0, 0xFFFF), hexadecimal, hexadecimal, st.integers(0, 99999), st.text(max_size=200))
@@ -71,7 +106,7 @@ def test_address_and_number_come_through_whatever_follows(
 @given(st.text(max_size=300))
 def test_no_line_is_more_than_the_reader_can_take(text: str) -> None:
     found = parse_record(text)
-    assert found is None or text.partition("NVRM: ")[1]
+    assert found is None or text.partition("NVRM: ")[1] or text.partition("SXid")[1]
 
 
 @given(st.integers(0, 0xFFFF), hexadecimal, hexadecimal)
@@ -105,6 +140,13 @@ def test_what_was_there_before_is_old_news_and_what_comes_is_told_in_order(log: 
         KernelXid("0000:06:00", 62),
         None,
     ]
+    reader.close()
+
+
+def test_a_switch_s_faults_are_passed_over(log: Path) -> None:
+    reader = KernelLog(log)
+    write(log, "".join(f"{line}\n" for line in SXIDS) + "NVRM: Xid (PCI:0000:05:00): 74, after them\n")
+    assert reader.wait(1) == KernelXid("0000:05:00", 74)
     reader.close()
 
 
