@@ -57,6 +57,8 @@ _GROUP_KEYS = (
     "source",
 )
 _SXID_KEYS = ("code", "group", "meaning", "severity", "scope", "action", "disagree", "example")
+_RECOVERY_KEYS = ("value", "texts", "severity", "action")
+_CLOCK_EVENT_KEYS = ("bit", "name", "nvml", "meaning", "severity", "sustained", "when")
 
 Entry = TypeVar("Entry", bound=FaultEntry)
 
@@ -66,21 +68,18 @@ def read_catalogue(overrides: Sequence[Path] = ()) -> FaultCatalogue:
 
     Raises UsageError that names file, table and key, and says what is allowed.
     """
-    catalogue = _shipped()
+    catalogue = read_shipped()
     for file in overrides:
         catalogue = _with_site(catalogue, file)
     return catalogue
 
 
 @cache
-def _shipped() -> FaultCatalogue:
-    """Read the shipped files, once."""
-    found = tables(SHIPPED / "xid.toml", {"xid": _XID_KEYS, "recovery": ("value", "texts", "severity", "action")})
-    switch = tables(SHIPPED / "sxid.toml", {"sxid": _SXID_KEYS, "group": _GROUP_KEYS})
-    clocks = tables(
-        SHIPPED / "clock_events.toml",
-        {"clock_event": ("bit", "name", "nvml", "meaning", "severity", "sustained", "when")},
-    )
+def read_shipped(folder: Path = SHIPPED) -> FaultCatalogue:
+    """Return what the shipped files say, read once; UsageError where one of them is damaged."""
+    found = tables(folder / "xid.toml", {"xid": _XID_KEYS, "recovery": _RECOVERY_KEYS})
+    switch = tables(folder / "sxid.toml", {"sxid": _SXID_KEYS, "group": _GROUP_KEYS})
+    clocks = tables(folder / "clock_events.toml", {"clock_event": _CLOCK_EVENT_KEYS})
     groups = {table.text("name"): table for table in switch["group"]}
     return FaultCatalogue(
         MappingProxyType({entry.code: entry for entry in map(_xid, found["xid"])}),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fleetward.exporters.gpu.readings import GpuIdentity, Snapshot
+from fleetward.model.gpu_fault_files import read_catalogue
 
 GPU_LABELS = ("gpu", "uuid")
 
@@ -109,11 +110,8 @@ CLOCK_EVENT_REASONS = {
 }
 """Bits of NVML's mask (nvml.h, nvmlClocksEventReason*)."""
 
-FATAL_XIDS = (
-    *(46, 48, 54, 62, 64, 74, 79, 95, 110, 119, 120, 136, 140, 143),
-    *(151, 155, 158, 167, 169, 172, 173),
-)
-"""XIDs that take a GPU out (NVIDIA's XID catalogue); they are counted from 0, so that the first one is an increase."""
+FATAL_XIDS = read_catalogue().fatal_xids()
+"""XIDs that take a GPU out; they are counted from 0, so that the first one is an increase."""
 
 
 def render(snapshot: Snapshot, now: float) -> Iterator[Metric]:

@@ -76,13 +76,6 @@ def test_fatal_xids_are_there_at_zero_before_the_first(recorded: "Recorded") -> 
     assert value(after, "gpu_xid_total", gpu="0", uuid="GPU-0", xid="79") == 0
 
 
-def test_an_xid_is_fatal_where_the_gpu_needs_more_than_its_program_ended() -> None:
-    """NVIDIA's catalogue: what follows is a reset, a reboot, or an inspection. 31, 43, 45, 63 and 94 end a program."""
-    needs_more = {46, 48, 54, 62, 64, 74, 79, 95, 110, 119, 120, 136, 140, 143, 151, 155, 158, 167, 169, 172, 173}
-    assert set(FATAL_XIDS) == needs_more
-    assert len(FATAL_XIDS) == len(needs_more)
-
-
 def test_a_lost_gpu_keeps_its_xid_counters(recorded: "Recorded") -> None:
     snapshot = recorded.snapshot(lost=frozenset({2}), xids={XidEvent(2, "GPU-2", 79): 1})
     assert value(snapshot, "gpu_xid_total", gpu="2", uuid="GPU-2", xid="79") == 1
