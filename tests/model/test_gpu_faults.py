@@ -101,11 +101,13 @@ def test_the_verdict_on_an_sxid(code: int, line: str, severity: Severity, action
     assert (verdict.kind, verdict.code, verdict.severity, verdict.action) == (FaultKind.SXID, code, severity, action)
 
 
-def test_an_unknown_number_is_watched_and_said_to_be_unknown() -> None:
-    verdict = CATALOGUE.classify(FaultKind.XID, 4711, "")
+@pytest.mark.parametrize("kind", FaultKind)
+def test_an_unknown_number_is_watched_and_said_to_be_unknown(kind: FaultKind) -> None:
+    verdict = CATALOGUE.classify(kind, 4711, "")
     assert (verdict.severity, verdict.action, verdict.blame) == (Severity.WARNING, Action.WATCH, Scope.UNKNOWN)
     assert not verdict.known
     assert "not in the catalogue" in verdict.meaning
+    assert not CATALOGUE.xid(4711).unexpected  # which is what NVIDIA says of numbers that it lists
 
 
 def test_severities_compare_by_what_they_mean_and_not_by_their_letters() -> None:
