@@ -14,11 +14,13 @@ from pathlib import Path
 
 import fleetward
 
+SUFFIXES = frozenset({".c", ".h", ".sh", ".txt"})
+
 
 def sources() -> dict[str, bytes]:
     """Return the files that the build needs, by name."""
     folder = Path(fleetward.__file__).parent / "lab" / "nvml"
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in {".c", ".h", ".sh"}}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
 
 
 def pack(files: dict[str, bytes]) -> tuple[str, bytes]:

@@ -1,71 +1,23 @@
 """What the NVML stand-in is told: its scenario file, as a value to change and render, and event lines.
 
 The stand-in (`nvml/`) ignores a line that it does not understand, so that a half-right file never takes a node down;
-here the same line is an error, so that a person learns of it. The keys are those of `nvml/keys.h`.
+here the same line is an error, so that a person learns of it. A key is one of
+
+    driver.NAME                 gpu.N.NAME                     all.NAME (of all GPUs)
+    driver.call.FUNCTION.NAME   gpu.N.call.FUNCTION.NAME       all.call.FUNCTION.NAME
+                                gpu.N.nvlink.L.NAME            all.nvlink.L.NAME (L may be `all` too)
+
+with the names of `nvml/keys.h`.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from fleetward.lab.scenario_keys import MAX_GPUS, MAX_LINKS, Range, is_function, keys
 from fleetward.model.errors import UsageError
-
-MAX_GPUS = 16
-"""The most GPUs per node that the stand-in can play."""
-
-GPU_NUMBERS = frozenset(
-    {
-        "clock_event_reasons",
-        "delay_ms",
-        "ecc_aggregate_corrected",
-        "ecc_aggregate_uncorrected",
-        "ecc_corrected",
-        "ecc_mode",
-        "ecc_uncorrected",
-        "energy_joules",
-        "error",
-        "lost",
-        "max_memory_clock_mhz",
-        "max_sm_clock_mhz",
-        "memory_clock_mhz",
-        "memory_reserved_mib",
-        "memory_temperature",
-        "memory_total_mib",
-        "memory_used_mib",
-        "memory_utilization_percent",
-        "mig_mode",
-        "minor_number",
-        "nvlink_count",
-        "nvlink_crc_errors",
-        "nvlink_down_mask",
-        "nvlink_recovery_errors",
-        "nvlink_replay_errors",
-        "pcie_generation",
-        "pcie_max_generation",
-        "pcie_max_width",
-        "pcie_replays",
-        "pcie_width",
-        "persistence_mode",
-        "power_default_limit_watts",
-        "power_limit_watts",
-        "power_watts",
-        "recovery_action",
-        "remapped_rows_corrected",
-        "remapped_rows_failed",
-        "remapped_rows_pending",
-        "remapped_rows_uncorrected",
-        "retired_pages_corrected",
-        "retired_pages_pending",
-        "retired_pages_uncorrected",
-        "sm_clock_mhz",
-        "temperature",
-        "utilization_percent",
-    }
-)
-GPU_TEXTS = frozenset({"name", "pci_bus_id", "serial", "uuid", "vbios_version"})
-DRIVER_NUMBERS = frozenset({"cuda_version", "event_wait_error", "gpu_count", "loaded", "mismatch"})
-DRIVER_TEXTS = frozenset({"nvml_version", "seed", "version"})
 
 Value = float | int | str
 
@@ -162,28 +114,54 @@ def _address(scenario: Scenario, gpu: int) -> str:
 
 def _check(key: str, value: Value) -> None:
     scope, _, name = key.partition(".")
-    numbers, texts = (DRIVER_NUMBERS, DRIVER_TEXTS) if scope == "driver" else (GPU_NUMBERS, GPU_TEXTS)
     if scope == "gpu":
         index, _, name = name.partition(".")
-        if not (index.isascii() and index.isdigit() and int(index) < MAX_GPUS):
-            raise UsageError(f"scenario key {key!r}: GPU {index!r} is not one of 0 to {MAX_GPUS - 1}")
+        _check_place(key, "GPU", index, MAX_GPUS)
     elif scope not in {"all", "driver"}:
         raise UsageError(f"scenario key {key!r}: write gpu.N.NAME, all.NAME or driver.NAME")
+    if name.startswith("call."):
+        _check_call(key, name, value)
+    elif scope == "driver":
+        _check_named(key, name, value, keys().driver_numbers, keys().driver_texts)
+    elif name.startswith("nvlink."):
+        _, link, name = (*name.split(".", 2), "")[:3]
+        if link != "all":
+            _check_place(key, "NVLink", link, MAX_LINKS)
+        _check_named(key, name, value, keys().link_numbers, frozenset())
+    else:
+        _check_named(key, name, value, keys().gpu_numbers, keys().gpu_texts)
+
+
+def _check_place(key: str, what: str, index: str, most: int) -> None:
+    if not (index.isascii() and index.isdigit() and int(index) < most):
+        raise UsageError(f"scenario key {key!r}: {what} {index!r} is not one of 0 to {most - 1}")
+
+
+def _check_call(key: str, name: str, value: Value) -> None:
+    _, function, name = (*name.split(".", 2), "")[:3]
+    if not re.fullmatch(r"nvml\w{1,58}", function, re.ASCII) or not is_function(function):
+        raise UsageError(f"scenario key {key!r}: the stand-in has no function {function!r}; see nvml/calls.txt")
+    _check_named(key, name, value, keys().call_numbers, frozenset())
+
+
+def _check_named(key: str, name: str, value: Value, numbers: Mapping[str, Range], texts: frozenset[str]) -> None:
     if name in numbers:
-        _check_number(key, value)
+        _check_number(key, value, numbers[name])
     elif name in texts:
         _check_text(key, value)
     else:
-        raise UsageError(f"scenario key {key!r}: no such name; one of {', '.join(sorted(numbers | texts))}")
+        raise UsageError(f"scenario key {key!r}: no such name; one of {', '.join(sorted({*numbers, *texts}))}")
 
 
-def _check_number(key: str, value: Value) -> None:
+def _check_number(key: str, value: Value, allowed: Range) -> None:
     try:
         number = float(int(value, 0)) if isinstance(value, str) and value.startswith("0x") else float(value)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise UsageError(f"scenario key {key!r}: {value!r} is no number")
+    if not allowed.low <= number <= allowed.high:
+        raise UsageError(f"scenario key {key!r}: {value} is not from {allowed.low:.16g} to {allowed.high:.16g}")
 
 
 def _check_text(key: str, value: Value) -> None:

@@ -9,6 +9,7 @@
 
 typedef struct gpu_handle *nvmlDevice_t;
 typedef struct event_set *nvmlEventSet_t;
+typedef struct gpm_sample *nvmlGpmSample_t;
 
 typedef enum {
     NVML_SUCCESS = 0,
@@ -88,6 +89,34 @@ typedef struct {
 } nvmlProcessInfo_t;
 
 typedef struct {
+    unsigned long long bar1Total;
+    unsigned long long bar1Free;
+    unsigned long long bar1Used;
+} nvmlBAR1Memory_t;
+
+typedef struct {
+    unsigned int flags;
+    struct {
+        unsigned int bIsPresent : 1;
+        unsigned int percentage;
+        unsigned int incThreshold;
+        unsigned int decThreshold;
+    } utilization[8];
+} nvmlGpuDynamicPstatesInfo_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int domain;
+    unsigned int bus;
+    unsigned int device;
+    unsigned int pciDeviceId;
+    unsigned int pciSubSystemId;
+    unsigned int baseClass;
+    unsigned int subClass;
+    char busId[32];
+} nvmlPciInfoExt_t;
+
+typedef struct {
     unsigned int pid;
     unsigned long long timeStamp;
     unsigned int smUtil;
@@ -95,6 +124,36 @@ typedef struct {
     unsigned int encUtil;
     unsigned int decUtil;
 } nvmlProcessUtilizationSample_t;
+
+typedef struct {
+    unsigned long long timeStamp;
+    unsigned int pid;
+    unsigned int smUtil;
+    unsigned int memUtil;
+    unsigned int encUtil;
+    unsigned int decUtil;
+    unsigned int jpgUtil;
+    unsigned int ofaUtil;
+} nvmlProcessUtilizationInfo_t;
+
+typedef struct {
+    unsigned int version;
+    unsigned int processSamplesCount;
+    unsigned long long lastSeenTimeStamp;
+    nvmlProcessUtilizationInfo_t *procUtilArray;
+} nvmlProcessesUtilizationInfo_t;
+
+typedef struct {
+    unsigned int multiprocessorCount;
+    unsigned int sharedCopyEngineCount;
+    unsigned int sharedDecoderCount;
+    unsigned int sharedEncoderCount;
+    unsigned int sharedJpegCount;
+    unsigned int sharedOfaCount;
+    unsigned int gpuInstanceSliceCount;
+    unsigned int computeInstanceSliceCount;
+    unsigned long long memorySizeMB;
+} nvmlDeviceAttributes_t;
 
 typedef union {
     double dVal;
@@ -106,7 +165,11 @@ typedef union {
     unsigned short usVal;
 } nvmlValue_t;
 
-enum { NVML_VALUE_TYPE_UNSIGNED_INT = 1, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG = 3 };
+enum {
+    NVML_VALUE_TYPE_UNSIGNED_INT = 1,
+    NVML_VALUE_TYPE_UNSIGNED_LONG_LONG = 3,
+    NVML_VALUE_TYPE_SIGNED_INT = 5,
+};
 
 typedef struct {
     unsigned int fieldId;
@@ -126,9 +189,16 @@ typedef struct {
     unsigned int computeInstanceId;
 } nvmlEventData_t;
 
+typedef struct {
+    nvmlDevice_t device;
+    unsigned long long eventType;
+    unsigned long long eventData;
+} nvmlEventData_v1_t;
+
 enum { NVML_EVENT_XID = 0x8 };
 enum { NVML_CLOCK_GRAPHICS = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEM = 2, NVML_CLOCK_VIDEO = 3 };
 enum { NVML_CLOCK_REASON_GPU_IDLE = 0x1 };
-enum { NVML_BRAND_NVIDIA = 14, NVML_DEVICE_ARCH_HOPPER = 9 };
+
+#include "abi_health.h"
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * XIDs from an append-only file, one `xid GPU CODE` a line. A set begins at the file's end as it is when its first device
- * is registered, and keeps its own place in the file, so that every set sees every event once and in order.
+ * Events from an append-only file, one `KIND GPU [DATA [GPU_INSTANCE COMPUTE_INSTANCE]]` a line: `xid 3 79`. A set begins
+ * at the file's end as it is when its first device is registered, and keeps its own place in the file, so that every set
+ * sees every event that it asked for once and in order.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +13,17 @@
 
 #include "state.h"
 
-static const long POLL_NANOSECONDS = 20000000;
+static const double POLL_MS = 20;
+
+static const struct {
+    const char *name;
+    unsigned long long type;
+} kinds[] = {
+    {"ecc_corrected", 0x1},      {"ecc_uncorrected", 0x2},      {"performance_state", 0x4}, {"xid", 0x8},
+    {"clock", 0x10},             {"power_source", 0x80},        {"mig_config", 0x100},      {"ecc_storm", 0x200},
+    {"dram_retirement", 0x400},  {"dram_retirement_failure", 0x800}, {"nonfatal_poison", 0x1000},
+    {"fatal_poison", 0x2000},    {"gpu_unavailable", 0x4000},   {"recovery_action", 0x8000},
+};
 
 struct event_set {
     bool registered;
@@ -39,7 +50,7 @@ NVML_API nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set)
 
 NVML_API nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set)
 {
-    ENTER_LIBRARY();
+    THIS_CALL(RULE_OF_DRIVER); /* without a driver too: what was handed out can be given back */
     REQUIRE(set);
     if (set->file >= 0)
         close(set->file);
@@ -50,8 +61,10 @@ NVML_API nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set)
 NVML_API nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, unsigned long long *types)
 {
     ENTER_DEVICE(device);
+    struct driver driver;
     REQUIRE(types);
-    *types = NVML_EVENT_XID;
+    look_at_driver(&driver);
+    *types = (unsigned long long)driver.number[EVENT_TYPES];
     return NVML_SUCCESS;
 }
 
@@ -78,8 +91,10 @@ static void follow_file(nvmlEventSet_t set)
 NVML_API nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long types, nvmlEventSet_t set)
 {
     ENTER_DEVICE(device);
+    struct driver driver;
     REQUIRE(set);
-    if (types & ~(unsigned long long)NVML_EVENT_XID)
+    look_at_driver(&driver);
+    if (types & ~(unsigned long long)driver.number[EVENT_TYPES])
         return NVML_ERROR_NOT_SUPPORTED;
     if (!set->registered) {
         follow_file(set);
@@ -107,10 +122,22 @@ static bool next_line(nvmlEventSet_t set, char *line, size_t size)
     return true;
 }
 
-static bool parse_event(const char *line, unsigned int *index, unsigned long long *code)
+static bool parse_event(const char *line, nvmlEventData_t *data, unsigned int *index)
 {
-    char rest;
-    return sscanf(line, "xid %u %llu %c", index, code, &rest) == 2;
+    char kind[32];
+    int read = 0;
+    *data = (nvmlEventData_t){.gpuInstanceId = 0xffffffff, .computeInstanceId = 0xffffffff};
+    if (sscanf(line, "%31s %u %n", kind, index, &read) != 2 || read == 0 || *index >= MAX_GPUS)
+        return false;
+    char beyond;
+    int more = sscanf(line + read, "%llu %u %u %c", &data->eventData, &data->gpuInstanceId, &data->computeInstanceId,
+                      &beyond);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kind, kinds[i].name) == 0)
+            data->eventType = kinds[i].type;
+    data->device = handle_of(*index, -1);
+    bool numbered = more == 1 || more == 3;
+    return data->eventType == NVML_EVENT_XID ? numbered : data->eventType != 0 && (numbered || line[read] == '\0');
 }
 
 /* The next event that the set wants; false where the file holds none yet. */
@@ -118,35 +145,51 @@ static bool next_event(nvmlEventSet_t set, nvmlEventData_t *data)
 {
     char line[256];
     unsigned int index;
-    unsigned long long code;
+    nvmlEventData_t parsed;
     follow_file(set);
     while (next_line(set, line, sizeof line))
-        if (parse_event(line, &index, &code) && index < MAX_GPUS && (set->wanted[index] & NVML_EVENT_XID)) {
-            *data = (nvmlEventData_t){handle_of(index), NVML_EVENT_XID, code, 0xffffffff, 0xffffffff};
+        if (parse_event(line, &parsed, &index) && (set->wanted[index] & parsed.eventType)) {
+            *data = parsed;
             return true;
         }
     return false;
 }
 
-static double monotonic_ms(void)
+static nvmlReturn_t wait_for_event(struct driver *driver, nvmlEventSet_t set, nvmlEventData_t *data,
+                                   unsigned int timeout_ms)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+    double deadline = seconds_of(CLOCK_MONOTONIC) + timeout_ms / 1e3;
+    for (;;) {
+        if (next_event(set, data))
+            return NVML_SUCCESS;
+        if (driver->number[MISMATCH] > 0)
+            return NVML_ERROR_LIB_RM_VERSION_MISMATCH;
+        if (driver->number[LOADED] == 0)
+            return NVML_ERROR_DRIVER_NOT_LOADED;
+        if (driver->number[EVENT_WAIT_ERROR] > 0)
+            return (nvmlReturn_t)driver->number[EVENT_WAIT_ERROR];
+        if (seconds_of(CLOCK_MONOTONIC) >= deadline)
+            return NVML_ERROR_TIMEOUT;
+        sleep_ms(POLL_MS);
+        look_at_driver(driver);
+    }
 }
 
 NVML_API nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeout_ms)
 {
     ENTER_LIBRARY();
     REQUIRE(set && data);
-    double deadline = monotonic_ms() + timeout_ms;
-    for (;;) {
-        if (next_event(set, data))
-            return NVML_SUCCESS;
-        if (driver.number[EVENT_WAIT_ERROR] > 0)
-            return (nvmlReturn_t)driver.number[EVENT_WAIT_ERROR];
-        if (monotonic_ms() >= deadline)
-            return NVML_ERROR_TIMEOUT;
-        nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
-    }
+    return wait_for_event(&driver, set, data, timeout_ms);
+}
+
+/* The first version's struct ends before the MIG instance. */
+NVML_API nvmlReturn_t nvmlEventSetWait(nvmlEventSet_t set, nvmlEventData_v1_t *data, unsigned int timeout_ms)
+{
+    ENTER_LIBRARY();
+    REQUIRE(set && data);
+    nvmlEventData_t event;
+    nvmlReturn_t error = wait_for_event(&driver, set, &event, timeout_ms);
+    if (error == NVML_SUCCESS)
+        *data = (nvmlEventData_v1_t){event.device, event.eventType, event.eventData};
+    return error;
 }

@@ -1,115 +1,112 @@
-/* What a device is: names, numbers on the bus, links, modes. */
+/* What a device is: its names, its place, its modes. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "state.h"
 
-#define TEXT_CALL(function, text_of_gpu) \
-    NVML_API nvmlReturn_t function(nvmlDevice_t device, char *buffer, unsigned int length) \
-    { \
-        ENTER_DEVICE(device); \
-        return copy_text(text_of_gpu, buffer, length); \
-    }
-
-TEXT_CALL(nvmlDeviceGetName, gpu.text[NAME])
-TEXT_CALL(nvmlDeviceGetUUID, gpu.text[UUID])
 TEXT_CALL(nvmlDeviceGetSerial, gpu.text[SERIAL])
-TEXT_CALL(nvmlDeviceGetVbiosVersion, gpu.text[VBIOS_VERSION])
+TEXT_CALL(nvmlDeviceGetBoardPartNumber, gpu.text[BOARD_PART_NUMBER])
 
-#define UINT_CALL(function, value_of_gpu) \
-    NVML_API nvmlReturn_t function(nvmlDevice_t device, unsigned int *value) \
-    { \
-        ENTER_DEVICE(device); \
-        REQUIRE(value); \
-        *value = (unsigned int)(value_of_gpu); \
-        return NVML_SUCCESS; \
-    }
-
-UINT_CALL(nvmlDeviceGetIndex, gpu.index)
-UINT_CALL(nvmlDeviceGetMinorNumber, number_or(&gpu, MINOR_NUMBER, gpu.index))
-UINT_CALL(nvmlDeviceGetBrand, NVML_BRAND_NVIDIA)
-UINT_CALL(nvmlDeviceGetArchitecture, NVML_DEVICE_ARCH_HOPPER)
-UINT_CALL(nvmlDeviceGetPersistenceMode, gpu.number[PERSISTENCE_MODE])
-UINT_CALL(nvmlDeviceGetCurrPcieLinkGeneration, gpu.number[PCIE_GENERATION])
-UINT_CALL(nvmlDeviceGetMaxPcieLinkGeneration, gpu.number[PCIE_MAX_GENERATION])
-UINT_CALL(nvmlDeviceGetGpuMaxPcieLinkGeneration, gpu.number[PCIE_MAX_GENERATION])
-UINT_CALL(nvmlDeviceGetCurrPcieLinkWidth, gpu.number[PCIE_WIDTH])
-UINT_CALL(nvmlDeviceGetMaxPcieLinkWidth, gpu.number[PCIE_MAX_WIDTH])
-UINT_CALL(nvmlDeviceGetPcieReplayCounter, gpu.number[PCIE_REPLAYS])
-UINT_CALL(nvmlDeviceGetMaxMigDeviceCount, gpu.number[MIG_MODE] > 0 ? 7 : 0)
-
-static void describe_bus(const struct gpu *gpu, nvmlPciInfo_t *pci)
+NVML_API nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int length)
 {
-    memset(pci, 0, sizeof *pci);
-    /* A bus id from the scenario that is no address leaves zeros, as on a device whose address is unknown. */
-    if (sscanf(gpu->text[PCI_BUS_ID], "%x:%x:%x", &pci->domain, &pci->bus, &pci->device) != 3)
-        pci->domain = pci->bus = pci->device = 0;
-    snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "%04X:%02X:%02X.0", pci->domain & 0xffff, pci->bus & 0xff,
-             pci->device & 0xff);
-    snprintf(pci->busId, sizeof pci->busId, "%08X:%02X:%02X.0", pci->domain, pci->bus & 0xff, pci->device & 0xff);
-    pci->pciDeviceId = 0x233010de;    /* H100 SXM5 80GB */
-    pci->pciSubSystemId = 0x16c110de; /* on an HGX board */
+    ENTER_DEVICE_OR_INSTANCE(device);
+    char text[TEXT_SIZE + 64];
+    struct instance layout[MAX_INSTANCES];
+    mig_layout(&gpu, layout);
+    if (gpu.instance < 0)
+        return copy_text(gpu.text[NAME], name, length);
+    snprintf(text, sizeof text, "%s MIG %s", gpu.text[NAME], layout[gpu.instance].name);
+    return copy_text(text, name, length);
 }
 
-NVML_API nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci)
+NVML_API nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned int length)
 {
-    ENTER_DEVICE(device);
-    REQUIRE(pci);
-    describe_bus(&gpu, pci);
+    ENTER_DEVICE_OR_INSTANCE(device);
+    char text[TEXT_SIZE];
+    struct instance layout[MAX_INSTANCES];
+    mig_layout(&gpu, layout);
+    if (gpu.instance < 0)
+        return copy_text(gpu.text[UUID], uuid, length);
+    mig_uuid(&gpu, &layout[gpu.instance], text);
+    return copy_text(text, uuid, length);
+}
+
+/* Of a MIG instance it is the index by which its GPU hands it out. */
+NVML_API nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index)
+{
+    ENTER_DEVICE_OR_INSTANCE(device);
+    REQUIRE(index);
+    *index = gpu.instance < 0 ? gpu.index : (unsigned int)gpu.instance;
     return NVML_SUCCESS;
 }
 
+/* The board's id follows from the place on the bus, as the driver makes it. */
+static unsigned int board_id(const struct gpu *gpu)
+{
+    unsigned int domain, bus, slot;
+    if (sscanf(gpu->text[PCI_BUS_ID], "%x:%x:%x", &domain, &bus, &slot) != 3)
+        domain = bus = slot = 0;
+    return (unsigned int)number_or(gpu, BOARD_ID, (domain & 0xffff) << 16 | (bus & 0xff) << 8 | (slot & 0xff));
+}
+
+UINT_CALL(nvmlDeviceGetMinorNumber, number_or(&gpu, MINOR_NUMBER, gpu.index))
+UINT_CALL(nvmlDeviceGetBrand, gpu.number[BRAND])
+UINT_CALL(nvmlDeviceGetArchitecture, gpu.number[ARCHITECTURE])
+UINT_CALL(nvmlDeviceGetBoardId, board_id(&gpu))
+UINT_CALL(nvmlDeviceGetModuleId, number_or(&gpu, MODULE_ID, gpu.index + 1))
+UINT_CALL(nvmlDeviceGetNumGpuCores, gpu.number[CORE_COUNT])
+UINT_CALL(nvmlDeviceGetMemoryBusWidth, gpu.number[MEMORY_BUS_BITS])
+UINT_CALL(nvmlDeviceGetPersistenceMode, gpu.number[PERSISTENCE_MODE])
+UINT_CALL(nvmlDeviceGetComputeMode, gpu.number[COMPUTE_MODE])
+UINT_CALL(nvmlDeviceGetDisplayActive, gpu.number[DISPLAY_ACTIVE])
+UINT_CALL(nvmlDeviceGetDisplayMode, gpu.number[DISPLAY_ACTIVE])
+
 NVML_API nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t device, int *major, int *minor)
 {
-    ENTER_DEVICE(device);
+    ENTER_DEVICE_OR_INSTANCE(device);
     REQUIRE(major && minor);
-    *major = 9;
-    *minor = 0;
+    int tenths = (int)rounded(gpu.number[COMPUTE_CAPABILITY] * 10);
+    *major = tenths / 10;
+    *minor = tenths % 10;
+    return NVML_SUCCESS;
+}
+
+static nvmlReturn_t modes(const struct gpu *gpu, enum gpu_number mode, enum gpu_number mode_pending,
+                          unsigned int *now, unsigned int *pending)
+{
+    REQUIRE(now && pending);
+    *now = mode == MIG_MODE ? mig_enabled(gpu) : (unsigned int)gpu->number[mode];
+    *pending = (unsigned int)number_or(gpu, mode_pending, *now);
     return NVML_SUCCESS;
 }
 
 NVML_API nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *now, unsigned int *pending)
 {
     ENTER_DEVICE(device);
-    REQUIRE(now && pending);
-    *now = *pending = (unsigned int)gpu.number[MIG_MODE];
-    return NVML_SUCCESS;
-}
-
-NVML_API nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned int index, nvmlDevice_t *mig)
-{
-    ENTER_DEVICE(device);
-    (void)index;
-    REQUIRE(mig);
-    return gpu.number[MIG_MODE] > 0 ? NVML_ERROR_NOT_FOUND : NVML_ERROR_NOT_SUPPORTED;
+    return modes(&gpu, MIG_MODE, MIG_MODE_PENDING, now, pending);
 }
 
 NVML_API nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, unsigned int *now, unsigned int *pending)
 {
     ENTER_DEVICE(device);
-    REQUIRE(now && pending);
-    *now = *pending = (unsigned int)gpu.number[ECC_MODE];
-    return NVML_SUCCESS;
+    return modes(&gpu, ECC_MODE, ECC_MODE_PENDING, now, pending);
 }
 
-NVML_API nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link, unsigned int *active)
+/* The first places of a bit set whose words are unsigned long. */
+static void fill_set(unsigned long *set, unsigned int words, unsigned long first, unsigned long count)
 {
-    ENTER_DEVICE(device);
-    REQUIRE(active && link < (unsigned int)gpu.number[NVLINK_COUNT]);
-    *active = ((unsigned long long)gpu.number[NVLINK_DOWN_MASK] >> link & 1) == 0;
-    return NVML_SUCCESS;
+    const unsigned long bits = 8 * sizeof *set;
+    memset(set, 0, words * sizeof *set);
+    for (unsigned long place = first; place < first + count && place < words * bits; place++)
+        set[place / bits] |= 1UL << place % bits;
 }
 
-/* Every link of an HGX board ends at one of its four NVSwitch chips. */
-NVML_API nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, unsigned int link, nvmlPciInfo_t *pci)
+static nvmlReturn_t cpus(unsigned int words, unsigned long *set)
 {
-    ENTER_DEVICE(device);
-    REQUIRE(pci && link < (unsigned int)gpu.number[NVLINK_COUNT]);
-    memset(pci, 0, sizeof *pci);
-    pci->bus = 0x07 + link % 4;
-    snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", pci->bus & 0xff);
-    snprintf(pci->busId, sizeof pci->busId, "00000000:%02X:00.0", pci->bus & 0xff);
+    REQUIRE(set && words > 0);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    fill_set(set, words, 0, online > 0 ? (unsigned long)online : 1);
     return NVML_SUCCESS;
 }
 
@@ -117,29 +114,33 @@ NVML_API nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, u
 NVML_API nvmlReturn_t nvmlDeviceGetCpuAffinity(nvmlDevice_t device, unsigned int words, unsigned long *set)
 {
     ENTER_DEVICE(device);
-    REQUIRE(set && words > 0);
-    const unsigned int bits = 8 * sizeof *set;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    memset(set, 0, words * sizeof *set);
-    for (unsigned int cpu = 0; cpu < (unsigned long)online && cpu < words * bits; cpu++)
-        set[cpu / bits] |= 1UL << cpu % bits;
+    return cpus(words, set);
+}
+
+NVML_API nvmlReturn_t nvmlDeviceGetCpuAffinityWithinScope(nvmlDevice_t device, unsigned int words, unsigned long *set,
+                                                          unsigned int scope)
+{
+    ENTER_DEVICE(device);
+    REQUIRE(scope <= 1);
+    return cpus(words, set);
+}
+
+NVML_API nvmlReturn_t nvmlDeviceGetMemoryAffinity(nvmlDevice_t device, unsigned int words, unsigned long *set,
+                                                  unsigned int scope)
+{
+    ENTER_DEVICE(device);
+    REQUIRE(set && words > 0 && scope <= 1);
+    fill_set(set, words, (unsigned long)number_or(&gpu, NUMA_NODE, 0), 1);
     return NVML_SUCCESS;
 }
 
-#define UNSUPPORTED_UINT_CALL(function) \
-    NVML_API nvmlReturn_t function(nvmlDevice_t device, unsigned int *value) \
-    { \
-        ENTER_DEVICE(device); \
-        REQUIRE(value); \
-        return NVML_ERROR_NOT_SUPPORTED; \
-    }
-
-UNSUPPORTED_UINT_CALL(nvmlDeviceGetGpuInstanceId)
-UNSUPPORTED_UINT_CALL(nvmlDeviceGetComputeInstanceId)
-
-NVML_API nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, void *attributes)
+/* Only a GPU whose memory is a node of the machine's own has one, as beside a Grace CPU. */
+NVML_API nvmlReturn_t nvmlDeviceGetNumaNodeId(nvmlDevice_t device, unsigned int *node)
 {
     ENTER_DEVICE(device);
-    REQUIRE(attributes);
-    return NVML_ERROR_NOT_SUPPORTED;
+    REQUIRE(node);
+    if (!is_set(&gpu, NUMA_NODE))
+        return NVML_ERROR_NOT_SUPPORTED;
+    *node = (unsigned int)gpu.number[NUMA_NODE];
+    return NVML_SUCCESS;
 }

@@ -105,7 +105,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevi
 {
     ENTER_LIBRARY();
     REQUIRE(device);
-    return device_by_index(index, device);
+    return device_by_index(&call, index, device);
 }
 
 NVML_API nvmlReturn_t nvmlDeviceGetHandleByIndex(unsigned int index, nvmlDevice_t *device)
@@ -113,13 +113,36 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByIndex(unsigned int index, nvmlDevice_
     return nvmlDeviceGetHandleByIndex_v2(index, device);
 }
 
-static nvmlReturn_t device_by_text(unsigned int count, enum gpu_text key, const char *wanted, nvmlDevice_t *device)
+static nvmlReturn_t device_by_text(struct call *call, unsigned int count, enum gpu_text key, const char *wanted,
+                                   nvmlDevice_t *device)
 {
     for (unsigned int index = 0; index < count; index++) {
         struct gpu gpu;
         identity_of(index, &gpu);
         if (strcasecmp(gpu.text[key], wanted) == 0)
-            return device_by_index(index, device);
+            return device_by_index(call, index, device);
+    }
+    return NVML_ERROR_NOT_FOUND;
+}
+
+/* The same among the MIG instances. */
+static nvmlReturn_t instance_by_uuid(struct call *call, unsigned int count, const char *wanted, nvmlDevice_t *device)
+{
+    for (unsigned int index = 0; index < count; index++) {
+        struct gpu gpu;
+        struct instance layout[MAX_INSTANCES];
+        identity_of(index, &gpu);
+        unsigned int instances = mig_layout(&gpu, layout);
+        for (unsigned int i = 0; i < instances; i++) {
+            char uuid[TEXT_SIZE];
+            mig_uuid(&gpu, &layout[i], uuid);
+            if (strcasecmp(uuid, wanted) != 0)
+                continue;
+            nvmlReturn_t error = device_by_index(call, index, device);
+            if (error == NVML_SUCCESS)
+                *device = handle_of(index, (int)i);
+            return error;
+        }
     }
     return NVML_ERROR_NOT_FOUND;
 }
@@ -128,14 +151,16 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *
 {
     ENTER_LIBRARY();
     REQUIRE(uuid && device);
-    return device_by_text(driver.gpu_count, UUID, uuid, device);
+    if (strncasecmp(uuid, "MIG-", 4) == 0)
+        return instance_by_uuid(&call, driver.gpu_count, uuid, device);
+    return device_by_text(&call, driver.gpu_count, UUID, uuid, device);
 }
 
 NVML_API nvmlReturn_t nvmlDeviceGetHandleBySerial(const char *serial, nvmlDevice_t *device)
 {
     ENTER_LIBRARY();
     REQUIRE(serial && device);
-    return device_by_text(driver.gpu_count, SERIAL, serial, device);
+    return device_by_text(&call, driver.gpu_count, SERIAL, serial, device);
 }
 
 /* The domain may be written with four digits, as the kernel does, or with eight, as NVML does. */
@@ -148,7 +173,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, nvmlD
         return NVML_ERROR_INVALID_ARGUMENT;
     char wanted[TEXT_SIZE];
     snprintf(wanted, sizeof wanted, "%08X:%02X:%02X.0", domain, bus, slot);
-    return device_by_text(driver.gpu_count, PCI_BUS_ID, wanted, device);
+    return device_by_text(&call, driver.gpu_count, PCI_BUS_ID, wanted, device);
 }
 
 NVML_API nvmlReturn_t nvmlDeviceGetHandleByPciBusId(const char *bus_id, nvmlDevice_t *device)

@@ -10,10 +10,12 @@ import fleetward
 SOURCES = Path(fleetward.__file__).parent / "lab" / "nvml"
 
 
-def build(folder: Path) -> Path:
-    """Build the library in a folder, with warnings as errors, and return its path."""
+def build(folder: Path, driver: str | None = None) -> Path:
+    """Build the library in a folder, with warnings as errors, and return its path; `driver` is one to imitate."""
     built = folder / "libnvidia-ml.so.1"
-    done = subprocess.run(["sh", SOURCES / "build.sh", built, "-Werror"], capture_output=True, text=True, check=False)
+    imitate = ["--driver", driver] if driver else []
+    command = ["sh", SOURCES / "build.sh", *imitate, built, "-Werror"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"the stand-in does not build (gcc and libc6-dev are needed):\n{done.stderr}"
     return built
 
@@ -55,6 +57,10 @@ class PlayedNode:
         """Write to the event file as it stands."""
         with (self.folder / "events").open("a") as events:
             events.write(text)
+
+    def calls(self) -> list[str]:
+        """Return the functions that were called since the trace was last removed, in the order in which they ended."""
+        return [line.split()[0] for line in (self.folder / "trace").read_text().splitlines()]
 
     def raise_xid(self, gpu: int, code: int) -> None:
         """Have a GPU report an XID."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleetward.exporters.serving import parse_listen
+from fleetward.exporters.listening import parse_listen
 from fleetward.lab.scenario import Scenario, kernel_lines
 from fleetward.model.errors import UsageError
 
@@ -106,17 +107,18 @@ def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
-def test_all_gpus_are_shown_with_some_thirty_metrics(exporter: Exporter) -> None:
+def test_all_gpus_are_shown_with_more_than_ninety_series_each(exporter: Exporter) -> None:
     text = exporter.scrape()
     assert sorted(
         set(re.findall(r'^gpu_up\{gpu="(\d+)",uuid="GPU-[0-9a-f-]{36}"\} 1\.0$', text, re.MULTILINE))
     ) == list("01234567")
-    assert len(set(re.findall(r'^(gpu_\w+)\{gpu="0"', text, re.MULTILINE))) >= 30
+    numbers = re.findall(r'^gpu_(?!xid)\w+\{gpu="(\d)"', text, re.MULTILINE)
+    assert min(numbers.count(gpu) for gpu in "01234567") >= 90
     assert exporter.value("gpu_info", gpu="0", model="NVIDIA H100 80GB HBM3", pci_bus_id="0000:1b:00.0", minor="0") == 1
     assert exporter.value("gpu_driver_info", driver_version="570.133.20", cuda_version="12.8") == 1
     assert exporter.value("gpu_memory_total_bytes", gpu="7") == 81559 * 1024**2
     assert exporter.value("gpu_power_limit_watts", gpu="7") == 700
-    assert exporter.value("gpu_nvlinks_active", gpu="7") == 18
+    assert exporter.value("gpu_nvlink_up", gpu="7", link="17") == 1
 
 
 def test_utilization_follows_who_holds_the_device(played: "PlayedNode", exporter: Exporter) -> None:
@@ -238,39 +240,101 @@ def test_an_event_wait_that_fails_for_ever_costs_no_processor(played: "PlayedNod
         wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 2)
         (played.folder / "trace").unlink()
         time.sleep(2)
-        waits = (played.folder / "trace").read_text().splitlines().count("nvmlEventSetWait_v2")
+        waits = played.calls().count("nvmlEventSetWait_v2")
         assert 1 <= waits <= 4
 
 
-def test_a_gpu_that_answers_slowly_does_not_slow_a_scrape(played: "PlayedNode", exporter: Exporter) -> None:
-    played.play("gpu.0.delay_ms=2000\n")
-    time.sleep(0.5)
+def test_a_gpu_that_hangs_costs_its_own_series_and_comes_back(played: "PlayedNode", exporter: Exporter) -> None:
+    played.play("gpu.3.delay_ms=600000\n")
+    wait_until(lambda: exporter.value("gpu_up", gpu="3") == 0)
+    assert exporter.value("gpu_temperature_celsius", gpu="3") is None
+    for other in "0124567":
+        assert exporter.value("gpu_up", gpu=other) == 1
+        assert (exporter.value("gpu_sample_age_seconds", gpu=other) or 9) < 1
+    assert (exporter.value("gpu_exporter_killed_total") or 0) >= 1
+    played.play("")
+    wait_until(lambda: exporter.value("gpu_up", gpu="3") == 1, 30)
+    assert exporter.value("gpu_temperature_celsius", gpu="3") is not None
+
+
+def test_while_every_gpu_hangs_a_scrape_is_answered_at_once(played: "PlayedNode", exporter: Exporter) -> None:
+    played.play("all.delay_ms=600000\n")
+    wait_until(lambda: re.findall(r"^gpu_up.* (\S+)$", exporter.scrape(), re.MULTILINE) == ["0.0"] * 8, 30)
     begun = time.monotonic()
-    age = exporter.value("gpu_exporter_sample_age_seconds")
+    exporter.scrape()
     assert time.monotonic() - begun < 1
-    assert age is not None
-    assert age > 0.3, "the last sample is served, and its age says so"
+    played.play("")
+    wait_until(lambda: re.findall(r"^gpu_up.* (\S+)$", exporter.scrape(), re.MULTILINE) == ["1.0"] * 8, 60)
 
 
-def test_a_sweep_makes_a_bounded_number_of_calls(played: "PlayedNode", exporter: Exporter) -> None:
+def test_its_processes_may_be_killed_at_any_time(played: "PlayedNode", exporter: Exporter) -> None:
+    before = exporter.value("gpu_exporter_sweeps_total") or 0
+    for _ in range(3):
+        for process in descendants(exporter.process.pid)[1:]:  # the first one forks the others
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.3)
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > before + 20, 30)
+    assert [exporter.value("gpu_up", gpu=gpu) for gpu in "01234567"] == [1] * 8
+    played.raise_xid(1, 31)
+    wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1, 30)
+
+
+def test_two_hundred_scrapes_at_once_are_all_answered(exporter: Exporter) -> None:
+    with ThreadPoolExecutor(200) as pool:
+        pages = list(pool.map(lambda _: exporter.scrape(), range(200)))
+    assert all(len(re.findall(r"^gpu_up", page, re.MULTILINE)) == 8 for page in pages)
+
+
+def test_it_leaves_no_process_behind_also_when_it_is_killed(played: "PlayedNode") -> None:
+    with running(played) as exporter:
+        left = descendants(exporter.process.pid)
+        assert len(left) >= 3
+    wait_until(lambda: not any(Path(f"/proc/{process}/fd").exists() and alive(process) for process in left))
+
+
+def descendants(process: int) -> list[int]:
+    """Return a process' children and theirs, parents first."""
+    found = [process]
+    for one in found:
+        found += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+    return found[1:]
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_openmetrics_is_served_to_who_asks_for_it(exporter: Exporter) -> None:
+    connection = http.client.HTTPConnection(exporter.address, timeout=5)
+    connection.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    answer = connection.getresponse()
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.read().endswith(b"# EOF\n")
+    connection.close()
+
+
+def test_a_look_makes_a_bounded_number_of_calls(played: "PlayedNode", exporter: Exporter) -> None:
     wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 2)
     (played.folder / "trace").unlink()
     first = exporter.value("gpu_exporter_sweeps_total") or 0
     wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) >= first + 5)
-    calls = (played.folder / "trace").read_text().splitlines()
-    sweeps = calls.count("nvmlDeviceGetCount_v2")
-    assert sweeps >= 5
-    assert len(calls) / sweeps < 8 * 25
+    calls = [line.split()[0] for line in (played.folder / "trace").read_text().splitlines()]
+    looks = calls.count("nvmlSystemGetDriverVersion")
+    assert looks >= 5
+    assert len(calls) / looks < 8 * 80
     assert "nvmlDeviceGetPcieThroughput" not in calls
 
 
 def test_scraping_makes_no_call_at_all(played: "PlayedNode") -> None:
     with running(played, "--interval", "3600") as exporter:
         time.sleep(0.3)
-        before = (played.folder / "trace").read_text().splitlines()
+        before = played.calls()
         for _ in range(5):
             exporter.scrape()
-        after = (played.folder / "trace").read_text().splitlines()
+        after = played.calls()
         assert [call for call in after[len(before) :] if not call.startswith("nvmlEvent")] == []
 
 

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,8 +19,23 @@ def h(index):
     return n.nvmlDeviceGetHandleByIndex(index)
 def field(index, id, scope=0):
     answer = n.nvmlDeviceGetFieldValues(h(index), [(id, scope)])[0]
-    member = {1: "uiVal", 3: "ullVal"}.get(answer.valueType)
+    member = {1: "uiVal", 3: "ullVal", 5: "siVal"}.get(answer.valueType)
     return {"code": answer.nvmlReturn, "value": getattr(answer.value, member) if member else None}
+def versioned(function, struct, index, version=None):
+    asked = struct()
+    if version is not None:
+        asked.version = version
+    getattr(n, function)(h(index), n.byref(asked))
+    return {name: list(value) if hasattr(value := getattr(asked, name), "_length_") else
+            value.decode("latin-1") if isinstance(value, bytes) else value for name, *_ in struct._fields_}
+def gpm(index, *metrics):
+    samples = [n.nvmlGpmSampleGet(h(index), n.nvmlGpmSampleAlloc()) for _ in range(2)]
+    asked = n.c_nvmlGpmMetricsGet_t(version=1, numMetrics=len(metrics), sample1=samples[0], sample2=samples[1])
+    for place, metric in enumerate(metrics):
+        asked.metrics[place].metricId = metric
+    n.nvmlGpmMetricsGet(asked)
+    [n.nvmlGpmSampleFree(sample) for sample in samples]
+    return [one.value if one.nvmlReturn == 0 else {"code": one.nvmlReturn} for one in asked.metrics[:len(metrics)]]
 held = {}
 def hold(path):
     held[path] = os.open(path, os.O_RDONLY)
@@ -71,8 +87,8 @@ def played(tmp_path: Path, library: Path) -> PlayedNode:
     return PlayedNode(tmp_path, library)
 
 
-@pytest.fixture
-def nvml(played: PlayedNode) -> Iterator[Nvml]:
+@contextmanager
+def asking(played: PlayedNode) -> Iterator[Nvml]:
     """Start a process in which pynvml is initialised."""
     with subprocess.Popen(
         [sys.executable, "-c", ASKER],
@@ -86,3 +102,24 @@ def nvml(played: PlayedNode) -> Iterator[Nvml]:
         yield asked
         process.stdin.close()  # type: ignore[union-attr]  # a pipe was asked for above
         process.wait(timeout=10)
+
+
+@pytest.fixture
+def nvml(played: PlayedNode) -> Iterator[Nvml]:
+    """Ask of the node of this test."""
+    with asking(played) as asked:
+        yield asked
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, library: Path) -> Iterator[tuple[PlayedNode, Nvml]]:
+    """Hand out one node and one asking process to all tests of a file, each of which plays a scenario of its own."""
+    node = PlayedNode(tmp_path_factory.mktemp("shared"), library)
+    with asking(node) as asked:
+        yield node, asked
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[[PlayedNode], AbstractContextManager[Nvml]]:
+    """Hand out `asking`, for a test that wants several processes or a library of its own."""
+    return asking
