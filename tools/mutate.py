@@ -33,7 +33,8 @@ TESTS = {
     "slurm/parse.py": ("tests/slurm/test_parse.py", "tests/slurm/test_parse_listings.py"),
     "slurm/parse_listings.py": ("tests/slurm/test_parse_listings.py", "tests/slurm/test_command_line.py"),
     "slurm/wait.py": ("tests/slurm/test_wait.py",),
-    "exporters/gpu/metrics.py": ("tests/exporters/test_gpu_metrics.py",),
+    "exporters/gpu/page.py": ("tests/exporters/test_gpu_page.py",),
+    "exporters/gpu/lanes.py": ("tests/exporters/test_lanes.py",),
 }
 """Module to the tests that are there for it."""
 

@@ -35,8 +35,8 @@ class Forks:
         if threading.active_count() > 1:
             raise RuntimeError("processes are forked before the first thread is started")
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process = os.fork()
-        if self._process == 0:
+        self.process = os.fork()
+        if self.process == 0:
             try:
                 here.close()
                 _Forker(there, work).run()
@@ -66,7 +66,7 @@ class Forks:
     def close(self) -> None:
         """Kill every process, and the one that forks them."""
         self._socket.close()
-        os.waitpid(self._process, 0)
+        os.waitpid(self.process, 0)
 
     def _tell(self, word: bytes, lane: int) -> None:
         with contextlib.suppress(BrokenPipeError, OSError):

@@ -1,11 +1,13 @@
 """Calls to NVML that never raise: a value or None, the failures counted, the missing functions asked for once only."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pynvml
 
 from fleetward.exporters.gpu.readings import CallError
+
+T = TypeVar("T")
 
 NvmlObject: TypeAlias = Any
 """What pynvml takes and hands out; it has no types."""
@@ -42,16 +44,23 @@ class Calls:
     def __init__(self, missing: set[str]) -> None:
         """Take the names of functions that the library lacks; it is shared by all sweeps and grows."""
         self.errors: list[CallError] = []
+        self.lacked = False
+        """Whether the last call that gave None asked for what this GPU or driver does not have."""
         self._missing = missing
 
     def get(self, function: str, *arguments: NvmlObject) -> NvmlObject:
         """Return what a function of pynvml returns, or None; raises GpuGoneError where no further call is of use."""
+        self.lacked = True
         if function in self._missing:
             return None
         call: Callable[..., NvmlObject] | None = getattr(pynvml, function, None)
         if call is None:
             self._missing.add(function)
             return None
+        return self.make(function, call, *arguments)
+
+    def make(self, function: str, call: Callable[..., T], *arguments: NvmlObject) -> T | None:
+        """Return what `call` returns, or None; `function` is the name under which a failure is counted."""
         try:
             return call(*arguments)
         except pynvml.NVMLLibraryMismatchError:
@@ -63,7 +72,8 @@ class Calls:
     def _failed(self, function: str, code: int) -> None:
         if code == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
             self._missing.add(function)
-        if code not in NOT_FAILURES:
+        self.lacked = code in NOT_FAILURES
+        if not self.lacked:
             self.errors.append(CallError(function.removeprefix("nvml"), code))
         if code in GONE:
             raise GpuGoneError(code)

@@ -1,7 +1,11 @@
 """What one look at a node's GPUs found, as values: no NVML and no Prometheus in here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+Values = list[float | None]
+"""One number for each of SERIES in base units; None for one that this GPU or driver does not have."""
 
 
 @dataclass(frozen=True)
@@ -24,76 +28,58 @@ class GpuIdentity:
 
 
 @dataclass(frozen=True)
-class GpuValues:
-    """The numbers of one GPU in base units; None for one that this GPU or driver does not have."""
+class GpuProcess:
+    """A process that computes on a GPU."""
 
-    utilization_ratio: float | None = None
-    memory_utilization_ratio: float | None = None
-    """Share of the time in which the memory was read or written, not how full it is."""
-    temperature_celsius: float | None = None
-    memory_temperature_celsius: float | None = None
-    power_watts: float | None = None
-    power_limit_watts: float | None = None
-    energy_joules: float | None = None
-    memory_total_bytes: float | None = None
-    memory_used_bytes: float | None = None
-    """By programs: what the driver reserves is not in it."""
-    memory_reserved_bytes: float | None = None
-    sm_clock_hertz: float | None = None
-    sm_clock_max_hertz: float | None = None
-    memory_clock_hertz: float | None = None
-    clock_event_reasons: int | None = None
-    """NVML's bit mask of why clocks are below their highest."""
-    ecc_corrected: float | None = None
-    """Since the driver was loaded, as is the next one."""
-    ecc_uncorrected: float | None = None
-    ecc_lifetime_corrected: float | None = None
-    ecc_lifetime_uncorrected: float | None = None
-    remapped_rows_corrected: float | None = None
-    remapped_rows_uncorrected: float | None = None
-    row_remap_pending: float | None = None
-    row_remap_failed: float | None = None
-    pcie_replays: float | None = None
-    pcie_link_generation: float | None = None
-    pcie_link_generation_max: float | None = None
-    pcie_link_width: float | None = None
-    pcie_link_width_max: float | None = None
-    nvlinks_active: float | None = None
-    nvlink_replay_errors: float | None = None
-    nvlink_recovery_errors: float | None = None
-    nvlink_crc_errors: float | None = None
-    ecc_enabled: float | None = None
-    mig_enabled: float | None = None
-    persistence_enabled: float | None = None
-    recovery_action: float | None = None
-    """0 none, 1 GPU reset, 2 node reboot, 3 drain of peers, 4 drain and reset, and later ones."""
+    pid: int
+    memory_bytes: int | None = None
+    """None where the driver does not tell, as in a container of its own."""
 
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU in one sweep."""
+    """One look at one GPU."""
 
     identity: GpuIdentity
-    values: GpuValues | None
+    values: Values | None
     """None for a GPU that did not answer."""
-    process_ids: tuple[int, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()
     failure: str = ""
     """Why it did not answer, in NVML's words."""
+    taken_at: float = 0.0
+    """Seconds of the monotonic clock, at the look's end."""
+    seconds: float = 0.0
+    """How long the look took."""
 
     @property
     def up(self) -> bool:
         """Return whether the GPU answered."""
         return self.values is not None
 
+    def packed(self) -> tuple[Any, ...]:
+        """Return plain tuples and lists, for another process to unpack."""
+        processes = tuple((one.pid, one.memory_bytes) for one in self.processes)
+        return (astuple(self.identity), self.values, processes, self.failure, self.taken_at, self.seconds)
+
+    @staticmethod
+    def unpacked(packed: tuple[Any, ...]) -> "GpuReading":
+        """Return what `packed` was made of."""
+        identity, values, processes, failure, taken_at, seconds = packed
+        their = tuple(GpuProcess(*one) for one in processes)
+        return GpuReading(GpuIdentity(*identity), values, their, failure, taken_at, seconds)
+
 
 @dataclass(frozen=True)
-class DriverVersions:
-    """What runs below the GPUs."""
+class Census:
+    """What the driver says of itself and of how many GPUs it has."""
 
+    count: int = 0
     driver: str = ""
     nvml: str = ""
     cuda: str = ""
     """The newest CUDA that the driver serves, such as `12.8`."""
+    failure: str = ""
+    """Why it does not answer, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +93,6 @@ class CallError:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """One look at all GPUs of the node."""
-
-    gpus: tuple[GpuReading, ...]
-    versions: DriverVersions = DriverVersions()
-    errors: tuple[CallError, ...] = ()
-
-
-@dataclass(frozen=True)
 class XidEvent:
     """A fault that the driver reported on one GPU; events that are equal are counted together."""
 
@@ -126,15 +103,16 @@ class XidEvent:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a scrape is answered from: the last sweep, the counts since the start, and when the sweep was made."""
+    """What a scrape is answered from."""
 
-    sweep: Sweep
-    taken_at: float
-    """Seconds of the monotonic clock, at the sweep's end."""
-    duration_seconds: float
-    sweeps: int
+    gpus: tuple[GpuReading, ...]
+    """By index; a GPU that was seen once stays, without values where it does not answer now."""
+    census: Census = Census()
+    looks: int = 0
     xids: Mapping[XidEvent, int] = field(default_factory=dict)
     errors: Mapping[CallError, int] = field(default_factory=dict)
+    killed: int = 0
+    """Processes that hung in the driver and were killed."""
     kernel_log_readable: bool = False
     """Whether XIDs are read from the kernel's log too."""
     strange_xids: int = 0

@@ -1,51 +1,105 @@
 """Serving the GPUs' metrics over HTTP until told to stop."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
+from typing import ClassVar
 
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
-from fleetward.exporters.gpu.metrics import render
-from fleetward.exporters.gpu.reader import GpuReader
-from fleetward.exporters.gpu.sampler import Sampler
-from fleetward.exporters.serving import serve_until, stop_on_signals
+from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
+from fleetward.exporters.gpu.watch import Watch
+from fleetward.exporters.listening import parse_listen, stop_on_signals
+from fleetward.model.errors import FleetwardError, OutOfReachError
+from fleetward.model.gpu_fault_files import read_catalogue
+
+WAITING_CONNECTIONS = 256
 
 
-class SnapshotCollector(Collector):
-    """Renders the sampler's newest snapshot for each scrape."""
+class _Server(ThreadingHTTPServer):
+    """Answers each connection in a thread of its own; a scrape takes about a millisecond."""
 
-    def __init__(self, sampler: Sampler) -> None:
-        """Render what this sampler keeps."""
-        self._sampler = sampler
+    daemon_threads = True
+    request_queue_size = WAITING_CONNECTIONS
+    render: Callable[[bool], str]
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of the snapshot, with its age now."""
-        return render(self._sampler.snapshot(), time.monotonic())
+
+class _Handler(BaseHTTPRequestHandler):
+    """Serves `/metrics`."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "fleetward"
+    timeout = 30.0
+    wbufsize: ClassVar[int] = 65536
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
+            body = self.server.render(openmetrics).encode()
+            self._answer(HTTPStatus.OK, OPENMETRICS if openmetrics else TEXT, body)
+        elif path == "/":
+            self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"The GPUs' metrics are at /metrics\n")
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"There is only /metrics here\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: a scrape every few seconds is no news."""
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 def serve(
-    reader: GpuReader,
     listen: str,
     interval_seconds: float,
     announce: Callable[[str], None],
     kernel_log: Path = KERNEL_LOG,
 ) -> None:
-    """Serve `/metrics` until SIGTERM or SIGINT; raises FleetwardError where the address cannot be had.
+    """Serve `/metrics` until SIGTERM or SIGINT.
 
-    Call it from the main thread: it takes over both signals.
+    Raises OutOfReachError where NVML or its driver is not there, FleetwardError where the address cannot be had. Call
+    it from the main thread, before any other is started: it forks, and takes over both signals.
     """
-    stopped = stop_on_signals()
     log = KernelLog(kernel_log)
+    watch = Watch(interval_seconds, log)
+    stopped = stop_on_signals()
     if not log.readable:
         announce(f"{kernel_log} cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again")
-    sampler = Sampler(reader, interval_seconds, kernel_log=log)
-
-    def ready(url: str) -> None:
-        sampler.start()
+    try:
+        census = watch.start()
+        if census.failure:
+            raise OutOfReachError(census.failure)
+        page = Page(read_catalogue().fatal_xids())
+        server = _listening(listen)
+        server.render = lambda openmetrics: page.render(
+            watch.snapshot(), time.monotonic(), watch.cost(), openmetrics=openmetrics
+        )
+        url = f"http://{listen.rpartition(':')[0]}:{server.server_port}/metrics"
         announce(f"serving GPU metrics on {url} every {interval_seconds:g} s")
+        thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+        thread.start()
+        stopped.wait()
+        server.shutdown()
+        server.server_close()
+    finally:
+        watch.stop()
 
-    serve_until(stopped, SnapshotCollector(sampler), listen, ready)
-    sampler.stop()
+
+def _listening(listen: str) -> _Server:
+    address, port = parse_listen(listen)
+    try:
+        return _Server((address, port), _Handler)
+    except OSError as error:
+        raise FleetwardError(
+            f"cannot listen on {listen}: {error.strerror or error}. Is another exporter running there? "
+            "Choose another address with --listen."
+        ) from error

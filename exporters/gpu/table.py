@@ -1,22 +1,25 @@
 """A node's GPUs as a table for people and as a document for programs."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from fleetward.exporters.gpu.readings import GpuReading, Sweep
+from fleetward.exporters.gpu.readings import Census, GpuReading, Values
+from fleetward.exporters.gpu.series_list import BY_KEY
 
 HEADINGS = ("GPU", "STATE", "MODEL", "UTIL", "MEMORY MiB", "TEMP", "POWER", "PROCS", "UUID")
 MIB = 1024**2
 
 
-def document(sweep: Sweep) -> dict[str, Any]:
-    """Return the sweep for JSON: `driver` versions, and `gpus` with identity, state and values in base units."""
-    return {"driver": asdict(sweep.versions), "gpus": [_gpu(reading) for reading in sweep.gpus]}
+def document(census: Census, gpus: Iterable[GpuReading]) -> dict[str, Any]:
+    """Return `driver` versions, and `gpus` with identity, state and every value in base units, for JSON."""
+    driver = {name: value for name, value in asdict(census).items() if name in {"driver", "nvml", "cuda"}}
+    return {"driver": driver, "gpus": [_gpu(reading) for reading in gpus]}
 
 
-def table(sweep: Sweep) -> str:
+def table(gpus: Iterable[GpuReading]) -> str:
     """Return aligned columns, one line a GPU."""
-    rows = [HEADINGS, *(_row(reading) for reading in sweep.gpus)]
+    rows = [HEADINGS, *(_row(reading) for reading in gpus)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
@@ -27,8 +30,8 @@ def _gpu(reading: GpuReading) -> dict[str, Any]:
         **asdict(reading.identity),
         "state": _state(reading),
         "failure": reading.failure or None,
-        "process_ids": list(reading.process_ids),
-        "values": asdict(reading.values) if reading.values else None,
+        "processes": [asdict(process) for process in reading.processes],
+        "values": None if reading.values is None else _values(reading.values),
     }
 
 
@@ -38,20 +41,25 @@ def _state(reading: GpuReading) -> str:
 
 def _row(reading: GpuReading) -> tuple[str, ...]:
     identity, values = reading.identity, reading.values
-    begin = (str(identity.index), ("● " if values else "✗ ") + _state(reading), identity.model or "-")
+    begin = (str(identity.index), ("● " if reading.up else "✗ ") + _state(reading), identity.model or "-")
     if values is None:
         return (*begin, "-", "-", "-", "-", "-", identity.uuid or "-")
-    memory = f"{_number(values.memory_used_bytes, 1 / MIB)}/{_number(values.memory_total_bytes, 1 / MIB)}"
+
+    def shown(name: str, factor: float = 1) -> str:
+        value = values[BY_KEY[name]]
+        return "-" if value is None else f"{value * factor:.0f}"
+
     return (
         *begin,
-        _number(values.utilization_ratio, 100) + "%",
-        memory,
-        _number(values.temperature_celsius) + " C",
-        f"{_number(values.power_watts)}/{_number(values.power_limit_watts)} W",
-        str(len(reading.process_ids)),
+        shown("gpu_utilization_ratio", 100) + "%",
+        f"{shown('gpu_memory_used_bytes', 1 / MIB)}/{shown('gpu_memory_total_bytes', 1 / MIB)}",
+        shown("gpu_temperature_celsius") + " C",
+        f"{shown('gpu_power_watts')}/{shown('gpu_power_limit_watts')} W",
+        str(len(reading.processes)),
         identity.uuid,
     )
 
 
-def _number(value: float | None, factor: float = 1) -> str:
-    return "-" if value is None else f"{value * factor:.0f}"
+def _values(values: Values) -> dict[str, float]:
+    """Return the numbers that there are, by the metric's name and labels: `ecc_errors_total.corrected`."""
+    return {key.removeprefix("gpu_"): value for key, place in BY_KEY.items() if (value := values[place]) is not None}

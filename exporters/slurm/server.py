@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from fleetward.exporters.serving import serve_until, stop_on_signals
+from fleetward.exporters.listening import stop_on_signals
+from fleetward.exporters.serving import serve_until
 from fleetward.exporters.slurm.metrics import render
 from fleetward.exporters.slurm.sampler import Sampler
 from fleetward.slurm.client import SlurmClient

@@ -38,12 +38,11 @@ def gpu(listen: str, interval: float, kernel_log: Path) -> None:
 
     Exit code 3: NVML or its driver is not there.
     """
-    from fleetward.exporters.gpu.nvml import NvmlReader
     from fleetward.exporters.gpu.server import serve
-    from fleetward.exporters.serving import parse_listen
+    from fleetward.exporters.listening import parse_listen
 
     parse_listen(listen)  # a wrong address is told before the driver is asked
-    serve(NvmlReader(), listen, interval, _tell, kernel_log)
+    serve(listen, interval, _tell, kernel_log)
 
 
 @exporter.command()
@@ -62,7 +61,7 @@ def slurm(listen: str, interval: float, backend: str) -> None:
 
     A controller that does not answer is `slurm_up 0`, and no reason to end.
     """
-    from fleetward.exporters.serving import parse_listen
+    from fleetward.exporters.listening import parse_listen
 
     parse_listen(listen)
     with ask_slurm(backend) as client:

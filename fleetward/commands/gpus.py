@@ -12,12 +12,12 @@ def gpus(as_json: bool) -> None:
     """
     import json
 
-    from fleetward.exporters.gpu.nvml import NvmlReader
+    from fleetward.exporters.gpu.nvml import Nvml
     from fleetward.exporters.gpu.table import document, table
 
-    reader = NvmlReader()
+    nvml = Nvml()
     try:
-        sweep = reader.sweep()
+        census, gpus = nvml.look_at_all()
     finally:
-        reader.close()
-    click.echo(json.dumps(document(sweep), indent=2) if as_json else table(sweep))
+        nvml.close()
+    click.echo(json.dumps(document(census, gpus), indent=2) if as_json else table(gpus))

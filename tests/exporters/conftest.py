@@ -1,5 +1,6 @@
-"""Readings as they would be recorded, and a node whose GPUs the stand-in plays."""
+"""Readings as they would be made, and a node whose GPUs the stand-in plays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,39 +9,54 @@ from played_nvml import PlayedNode, build
 
 from fleetward.exporters.gpu.readings import (
     CallError,
-    DriverVersions,
+    Census,
     GpuIdentity,
+    GpuProcess,
     GpuReading,
-    GpuValues,
     Snapshot,
-    Sweep,
+    Values,
     XidEvent,
 )
+from fleetward.exporters.gpu.series_list import BY_KEY
+
+VALUES = {
+    "gpu_utilization_ratio": 0.9,
+    "gpu_power_watts": 600.0,
+    "gpu_energy_joules_total": 12.5,
+    "gpu_ecc_errors_total.uncorrected": 2.0,
+    "gpu_nvlink_up.0": 1.0,
+    "gpu_nvlink_up.1": 0.0,
+}
 
 
-def reading(index: int, *, lost: bool = False) -> GpuReading:
-    identity = GpuIdentity(
-        index, f"GPU-{index}", "NVIDIA H100 80GB HBM3", "42", f"0000:{index:02x}:00.0", index, "1", 18
-    )
-    if lost:
-        return GpuReading(identity, None, failure="GPU is lost")
-    values = GpuValues(
-        utilization_ratio=0.9, power_watts=600.0, energy_joules=12.5, ecc_uncorrected=2.0, clock_event_reasons=0x48
-    )
-    return GpuReading(identity, values, process_ids=(100, 200))
+def values_of(known: Mapping[str, float]) -> Values:
+    values: Values = [None] * len(BY_KEY)
+    for key, value in known.items():
+        values[BY_KEY[key]] = value
+    return values
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Builds sweeps and snapshots."""
+    """Builds readings and snapshots."""
 
-    def sweep(self, lost: frozenset[int] = frozenset(), count: int = 3) -> Sweep:
-        gpus = tuple(reading(index, lost=index in lost) for index in range(count))
-        errors = tuple(CallError("DeviceGetHandleByIndex", 15) for _ in lost)
-        return Sweep(gpus, DriverVersions("570.133.20", "12.570.133.20", "12.8"), errors)
+    def reading(self, index: int, *, lost: bool = False, values: Mapping[str, float] | None = None) -> GpuReading:
+        identity = GpuIdentity(
+            index, f"GPU-{index}", "NVIDIA H100 80GB HBM3", "42", f"0000:{index:02x}:00.0", index, "1", 18
+        )
+        if lost:
+            return GpuReading(identity, None, failure="GPU is lost", taken_at=100.0, seconds=0.001)
+        processes = (GpuProcess(100, 1 << 30), GpuProcess(200))
+        known = values_of(VALUES if values is None else values)
+        return GpuReading(identity, known, processes, taken_at=100.0, seconds=0.002)
+
+    def gpus(self, lost: frozenset[int] = frozenset(), count: int = 3) -> tuple[GpuReading, ...]:
+        return tuple(self.reading(index, lost=index in lost) for index in range(count))
 
     def snapshot(self, lost: frozenset[int] = frozenset(), xids: dict[XidEvent, int] | None = None) -> Snapshot:
-        return Snapshot(self.sweep(lost), 100.0, 0.002, 7, xids or {}, {CallError("DeviceGetHandleByIndex", 15): 4})
+        census = Census(3, "570.133.20", "12.570.133.20", "12.8")
+        errors = {CallError("DeviceGetHandleByIndex", 15): 4}
+        return Snapshot(self.gpus(lost), census, 7, xids or {}, errors, killed=1)
 
 
 @pytest.fixture

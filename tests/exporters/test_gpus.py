@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, GpuValues, Sweep
+from fleetward.exporters.gpu.readings import Census
 from fleetward.exporters.gpu.table import document, table
 
 if TYPE_CHECKING:
@@ -55,31 +55,28 @@ PLAYED = {
     "memory_temperature": ("97", "memory_temperature_celsius", 97),
     "power_watts": ("432.1", "power_watts", 432.1),
     "power_limit_watts": ("650", "power_limit_watts", 650),
-    "energy_joules": ("123456", "energy_joules", 123456),
+    "energy_joules": ("123456", "energy_joules_total", 123456),
     "memory_total_mib": ("1000", "memory_total_bytes", 1000 * 1024**2),
     "memory_used_mib": ("500", "memory_used_bytes", 500 * 1024**2),
     "memory_reserved_mib": ("100", "memory_reserved_bytes", 100 * 1024**2),
     "sm_clock_mhz": ("1200", "sm_clock_hertz", 1.2e9),
     "max_sm_clock_mhz": ("1755", "sm_clock_max_hertz", 1.755e9),
     "memory_clock_mhz": ("1593", "memory_clock_hertz", 1.593e9),
-    "clock_event_reasons": ("0x48", "clock_event_reasons", 0x48),
-    "ecc_corrected": ("11", "ecc_corrected", 11),
-    "ecc_uncorrected": ("12", "ecc_uncorrected", 12),
-    "ecc_aggregate_corrected": ("5000000000", "ecc_lifetime_corrected", 5e9),
-    "ecc_aggregate_uncorrected": ("13", "ecc_lifetime_uncorrected", 13),
-    "remapped_rows_corrected": ("14", "remapped_rows_corrected", 14),
-    "remapped_rows_uncorrected": ("15", "remapped_rows_uncorrected", 15),
+    "clock_event_reasons": ("0x48", "clock_event_active.hw_thermal_slowdown", 1),
+    "ecc_corrected": ("11", "ecc_errors_total.corrected", 11),
+    "ecc_uncorrected": ("12", "ecc_errors_total.uncorrected", 12),
+    "ecc_aggregate_corrected": ("5000000000", "ecc_lifetime_errors_total.corrected", 5e9),
+    "ecc_aggregate_uncorrected": ("13", "ecc_lifetime_errors_total.uncorrected", 13),
+    "remapped_rows_corrected": ("14", "remapped_rows.corrected", 14),
+    "remapped_rows_uncorrected": ("15", "remapped_rows.uncorrected", 15),
     "remapped_rows_pending": ("1", "row_remap_pending", 1),
     "remapped_rows_failed": ("0", "row_remap_failed", 0),
-    "pcie_replays": ("16", "pcie_replays", 16),
+    "pcie_replays": ("16", "pcie_replay_total", 16),
     "pcie_generation": ("3", "pcie_link_generation", 3),
     "pcie_max_generation": ("4", "pcie_link_generation_max", 4),
     "pcie_width": ("8", "pcie_link_width", 8),
     "pcie_max_width": ("32", "pcie_link_width_max", 32),
-    "nvlink_down_mask": ("0x21", "nvlinks_active", 16),
-    "nvlink_replay_errors": ("17", "nvlink_replay_errors", 17),
-    "nvlink_recovery_errors": ("18", "nvlink_recovery_errors", 18),
-    "nvlink_crc_errors": ("19", "nvlink_crc_errors", 19),
+    "nvlink_down_mask": ("0x21", "nvlink_up.5", 0),
     "ecc_mode": ("1", "ecc_enabled", 1),
     "mig_mode": ("1", "mig_enabled", 1),
     "persistence_mode": ("0", "persistence_enabled", 0),
@@ -91,23 +88,24 @@ PLAYED = {
 def test_every_number_arrives_in_its_own_place_and_in_base_units(played: "PlayedNode") -> None:
     played.play("".join(f"gpu.3.{key}={text}\n" for key, (text, _, _) in PLAYED.items()))
     values = json.loads(gpus(played, "--json"))["gpus"][3]["values"]
-    assert values == pytest.approx({name: value for _, name, value in PLAYED.values()})
+    expected = {name: value for _, name, value in PLAYED.values()}
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
 
 
-def test_what_is_unknown_is_a_dash() -> None:
-    sweep = Sweep((GpuReading(GpuIdentity(0, "GPU-0"), GpuValues(power_watts=100.4)),))
-    line = table(sweep).splitlines()[1]
+def test_what_is_unknown_is_a_dash(recorded: "Recorded") -> None:
+    line = table([recorded.reading(0, values={"gpu_power_watts": 100.4})]).splitlines()[1]
     assert "-/-" in line
     assert "100/- W" in line
     assert "-%" in line
 
 
 def test_columns_line_up(recorded: "Recorded") -> None:
-    lines = table(recorded.sweep(lost=frozenset({1}), count=12)).splitlines()
+    lines = table(recorded.gpus(lost=frozenset({1}), count=12)).splitlines()
     column = lines[0].index("UUID")
     assert [line[column:] for line in lines[1:]] == [f"GPU-{index}" for index in range(12)]
 
 
 def test_the_document_is_json(recorded: "Recorded") -> None:
-    sweep = recorded.sweep(lost=frozenset({1}))
-    assert json.loads(json.dumps(document(sweep)))["gpus"][0]["process_ids"] == [100, 200]
+    told = json.loads(json.dumps(document(Census(3, "570.1"), recorded.gpus(lost=frozenset({1})))))
+    assert told["driver"]["driver"] == "570.1"
+    assert [process["pid"] for process in told["gpus"][0]["processes"]] == [100, 200]

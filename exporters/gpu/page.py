@@ -1,0 +1,211 @@
+"""The page of one node's GPUs, as a pure function of a snapshot: Prometheus' text format, or OpenMetrics.
+
+Every series of a GPU has the labels `gpu` (NVML's index) and `uuid`, and nothing else that a target could have:
+`cluster`, `node` and `rack` are target labels that Prometheus adds from the rendered target file, so that the exporter
+needs no configuration and `honor_labels` stays off. What a GPU is (model, serial, bus id) is in `gpu_info`
+alone, to be joined on (node, uuid).
+
+It is written here rather than by prometheus_client: a page has some 1,400 lines, and this takes a tenth of the time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, Snapshot
+from fleetward.exporters.gpu.series import Family, Series
+from fleetward.exporters.gpu.series_list import SERIES
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_FAMILIES: tuple[tuple[Family, tuple[tuple[int, Series], ...]], ...] = tuple(
+    (family, tuple(members)) for family, members in groupby(enumerate(SERIES), key=lambda one: one[1].family)
+)
+
+Row = tuple[Mapping[str, str], float]
+"""Labels and value."""
+
+
+@dataclass(frozen=True)
+class OwnCost:
+    """What the exporter takes itself, all its processes together."""
+
+    started_at: float
+    """Unix time."""
+    cpu_seconds: float
+    resident_bytes: float
+    """Memory that its processes share is counted once."""
+    open_files: int
+
+
+class Writer:
+    """Writes families one after the other, in one of the two formats."""
+
+    def __init__(self, *, openmetrics: bool) -> None:
+        """Begin an empty page."""
+        self.lines: list[str] = []
+        self._openmetrics = openmetrics
+
+    def head(self, family: Family) -> None:
+        """Write what a family is."""
+        name = family.name
+        if self._openmetrics and family.counter:
+            name = name.removesuffix("_total")
+        kind = "counter" if family.counter else "gauge"
+        self.lines.append(f"# HELP {name} {family.help}\n# TYPE {name} {kind}\n")
+
+    def family(self, family: Family, rows: Iterable[Row]) -> None:
+        """Write a family with its rows, unless there are none."""
+        begin = len(self.lines)
+        self.lines += [f"{family.name}{labelled(labels)} {float(value)!r}\n" for labels, value in rows]
+        if len(self.lines) > begin:
+            added = self.lines[begin:]
+            del self.lines[begin:]
+            self.head(family)
+            self.lines += added
+
+    def text(self) -> str:
+        """Return the page."""
+        return "".join(self.lines) + ("# EOF\n" if self._openmetrics else "")
+
+
+class Page:
+    """Renders snapshots; it keeps the labels of GPUs that it has seen."""
+
+    def __init__(self, xids_from_zero: tuple[int, ...]) -> None:
+        """Count these XIDs from 0 on every GPU, so that the first one is an increase."""
+        self._from_zero = xids_from_zero
+        self._begins: dict[GpuIdentity, list[str]] = {}
+
+    def render(self, snapshot: Snapshot, now: float, own: OwnCost, *, openmetrics: bool = False) -> str:
+        """Return the page; `now` is of the clock of GpuReading.taken_at."""
+        writer = Writer(openmetrics=openmetrics)
+        _state(writer, snapshot, now)
+        self._numbers(writer, snapshot.gpus)
+        self._xids(writer, snapshot)
+        _driver(writer, snapshot)
+        _exporter(writer, snapshot, now, own)
+        return writer.text()
+
+    def _numbers(self, writer: Writer, gpus: tuple[GpuReading, ...]) -> None:
+        up = [(self._begin(one.identity), one.values) for one in gpus if one.values is not None]
+        for family, members in _FAMILIES:
+            lines = [
+                f"{begins[place]}{value!r}\n"
+                for place, _ in members
+                for begins, values in up
+                if (value := values[place]) is not None
+            ]
+            if lines:
+                writer.head(family)
+                writer.lines += lines
+
+    def _begin(self, identity: GpuIdentity) -> list[str]:
+        """Return each line's beginning, up to the value."""
+        begins = self._begins.get(identity)
+        if begins is None:
+            begins = self._begins[identity] = [
+                f"{one.family.name}{labelled({**labels_of(identity), **dict(one.labels)})} " for one in SERIES
+            ]
+        return begins
+
+    def _xids(self, writer: Writer, snapshot: Snapshot) -> None:
+        counts = {
+            (str(reading.identity.index), reading.identity.uuid, xid): 0
+            for reading in snapshot.gpus
+            if reading.identity.uuid
+            for xid in self._from_zero
+        }
+        counts |= {(str(event.index), event.uuid, event.xid): count for event, count in snapshot.xids.items()}
+        writer.family(
+            Family("gpu_xid_total", "XIDs that the driver reported since this exporter began.", counter=True),
+            (({"gpu": gpu, "uuid": uuid, "xid": str(xid)}, count) for (gpu, uuid, xid), count in counts.items()),
+        )
+
+
+def labels_of(identity: GpuIdentity) -> dict[str, str]:
+    """Return the labels that every series of a GPU has."""
+    return {"gpu": str(identity.index), "uuid": identity.uuid}
+
+
+def labelled(labels: Mapping[str, str]) -> str:
+    """Return labels as they stand behind a name."""
+    inside = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
+    return f"{{{inside}}}" if inside else ""
+
+
+def _state(writer: Writer, snapshot: Snapshot, now: float) -> None:
+    gpus = snapshot.gpus
+    seen = [one for one in gpus if one.values is not None]
+    writer.family(
+        Family("gpu_up", "1 where the GPU answers, 0 where it does not."),
+        ((labels_of(one.identity), float(one.up)) for one in gpus),
+    )
+    writer.family(Family("gpu_info", "What the GPU is; always 1."), ((_about(one.identity), 1) for one in seen))
+    writer.family(
+        Family("gpu_processes", "Processes that compute on the GPU."),
+        ((labels_of(one.identity), len(one.processes)) for one in seen),
+    )
+    writer.family(
+        Family("gpu_sample_age_seconds", "Age of what is shown of the GPU."),
+        ((labels_of(one.identity), max(0.0, now - one.taken_at)) for one in seen),
+    )
+    writer.family(
+        Family("gpu_sample_duration_seconds", "Time that the last look at the GPU took."),
+        ((labels_of(one.identity), one.seconds) for one in gpus if one.taken_at),
+    )
+
+
+def _about(identity: GpuIdentity) -> dict[str, str]:
+    return {
+        **labels_of(identity),
+        "model": identity.model,
+        "serial": identity.serial,
+        "pci_bus_id": identity.pci_bus_id,
+        "minor": "" if identity.minor_number is None else str(identity.minor_number),
+        "vbios_version": identity.vbios_version,
+        "nvlinks": str(identity.nvlinks),
+    }
+
+
+def _driver(writer: Writer, snapshot: Snapshot) -> None:
+    census = snapshot.census
+    versions = {"driver_version": census.driver, "nvml_version": census.nvml, "cuda_version": census.cuda}
+    writer.family(
+        Family("gpu_driver_info", "What runs below the GPUs; always 1."), [(versions, 1)] if census.driver else []
+    )
+    writer.family(Family("gpu_driver_up", "1 where NVIDIA's driver answers."), [({}, float(not census.failure))])
+
+
+def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> None:
+    oldest = min((one.taken_at for one in snapshot.gpus if one.taken_at), default=now)
+    single = (
+        ("gpu_exporter_sample_age_seconds", "Age of the oldest look at a GPU.", max(0.0, now - oldest)),
+        ("gpu_exporter_sweeps_total", "Looks at the GPUs so far, over all processes.", snapshot.looks),
+        ("gpu_exporter_killed_total", "Processes that hung in the driver and were replaced.", snapshot.killed),
+        (
+            "gpu_exporter_kernel_log_readable",
+            "1 where XIDs are read from the kernel's log too.",
+            float(snapshot.kernel_log_readable),
+        ),
+        (
+            "gpu_exporter_strange_xids_total",
+            "XIDs in the kernel's log of an address at which no GPU has been seen.",
+            snapshot.strange_xids,
+        ),
+        ("process_start_time_seconds", "When the exporter began, in Unix time.", own.started_at),
+        ("process_cpu_seconds_total", "Processor time of all its processes.", own.cpu_seconds),
+        ("process_resident_memory_bytes", "Memory of all its processes; shared once.", own.resident_bytes),
+        ("process_open_fds", "Files that it has open.", own.open_files),
+    )
+    for name, help_text, value in single:
+        writer.family(Family(name, help_text, counter=name.endswith("_total")), [({}, value)])
+    writer.family(
+        Family("gpu_exporter_errors_total", "NVML calls that failed, by function and return code.", counter=True),
+        (
+            ({"function": error.function, "code": str(error.code)}, count)
+            for error, count in sorted(snapshot.errors.items(), key=lambda one: (one[0].function, one[0].code))
+        ),
+    )

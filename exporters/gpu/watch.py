@@ -1,0 +1,213 @@
+"""Looking at the GPUs apart from whoever asks: lanes that are watched and replaced, and what they see put together."""
+
+import json
+import os
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from fleetward.exporters.gpu.forks import Forks
+from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid, bus_address
+from fleetward.exporters.gpu.lane import MOST_GPUS, Boards, run_lane
+from fleetward.exporters.gpu.lanes import Assign, Kill, Lanes, Order, Start
+from fleetward.exporters.gpu.own_cost import own_cost
+from fleetward.exporters.gpu.page import OwnCost
+from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot, XidEvent
+from fleetward.exporters.gpu.xids import Source, XidCounts
+
+STEP_SECONDS = 0.2
+WAIT_SECONDS = 1.0
+"""How long one wait for an XID lasts at most, and so how long stopping takes."""
+SLACK_SECONDS = 2.0
+"""How much later than two intervals a look may be until the GPU counts as not answering."""
+FIRST_LOOK_SECONDS = 10.0
+COST_SECONDS = 10.0
+_NO_TALLY: tuple[int, tuple[()], dict[int, float], int] = (0, (), {}, 0)
+
+
+class Watch:
+    """Keeps what was seen last; make it before the first thread, for it forks."""
+
+    def __init__(
+        self,
+        interval_seconds: float,
+        kernel_log: KernelLog | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take memory and fork the process that forks; nothing is looked at yet."""
+        self._boards = Boards(interval_seconds)
+        self._forks = Forks(lambda lane: run_lane(self._boards, lane))
+        self._lanes = Lanes()
+        self._running: dict[int, float] = {}
+        """Lanes with a process, and since when."""
+        self._stale_after = 2 * interval_seconds + SLACK_SECONDS
+        self._kernel_log = kernel_log
+        self._clock = clock
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._xids = XidCounts()
+        self._strange_xids = 0
+        self._looks = 0
+        self._errors: Counter[CallError] = Counter()
+        """Of lanes that are gone."""
+        self._known: dict[str, GpuIdentity] = {}
+        self._count = 0
+        self._cost, self._cost_until = OwnCost(0, 0, 0, 0), 0.0
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for name, target in (
+                ("gpu-lanes", self._step_until_stopped),
+                ("gpu-xid", self._count_xids_until_stopped),
+                ("kernel-log", self._read_kernel_log_until_stopped),
+            )
+        ]
+
+    def start(self) -> Census:
+        """Start looking, and return what the driver says of itself; empty where it does not answer in time."""
+        for thread in self._threads:
+            thread.start()
+        until = self._clock() + FIRST_LOOK_SECONDS
+        while self._clock() < until:
+            census = self._boards.census.read(0)
+            if census and (Census(*census).failure or self._all_seen(Census(*census).count)):
+                return Census(*census)
+            time.sleep(0.01)
+        return Census()
+
+    def stop(self) -> None:
+        """End threads and processes; a process that hangs in the driver is left to the kernel."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(2 * WAIT_SECONDS)
+        self._forks.close()
+
+    def snapshot(self) -> Snapshot:
+        """Return what was seen last of each GPU, with the counts as they are now."""
+        now = self._clock()
+        census = Census(*(self._boards.census.read(0) or ()))
+        tallies = [self._boards.tallies.read(lane) or _NO_TALLY for lane in tuple(self._running)]
+        with self._lock:
+            gpus = self._gpus(census, now)
+            errors, looks = Counter(self._errors), self._looks
+            for live, failed, _, _ in tallies:
+                looks += live
+                errors.update({CallError(function, code): count for function, code, count in failed})
+            return Snapshot(
+                gpus=gpus,
+                census=census,
+                looks=looks,
+                xids=self._xids.counts(),
+                errors=errors,
+                killed=self._lanes.killed,
+                kernel_log_readable=self._kernel_log is not None and self._kernel_log.readable,
+                strange_xids=self._strange_xids,
+            )
+
+    def cost(self) -> OwnCost:
+        """Return what all processes of this exporter take; looked at anew every COST_SECONDS."""
+        with self._lock:
+            if self._clock() >= self._cost_until:
+                tallies = [self._boards.tallies.read(lane) for lane in self._running]
+                self._cost = own_cost([self._forks.process, *(one[3] for one in tallies if one)])
+                self._cost_until = self._clock() + COST_SECONDS
+            return self._cost
+
+    def _all_seen(self, count: int) -> bool:
+        return all(self._boards.readings.read(index) for index in range(min(count, MOST_GPUS)))
+
+    def _gpus(self, census: Census, now: float) -> tuple[GpuReading, ...]:
+        if not census.failure and census.count:
+            self._count = min(census.count, MOST_GPUS)
+        readings = [self._reading(index, now) for index in range(self._count)]
+        listed = {reading.identity.uuid for reading in readings}
+        for reading in readings:
+            if reading.identity.uuid:
+                self._known[reading.identity.uuid] = reading.identity
+        gone = [one for uuid, one in self._known.items() if uuid not in listed]
+        readings += [GpuReading(one, None, failure="the driver no longer lists it") for one in gone]
+        return tuple(sorted(readings, key=lambda reading: reading.identity.index))
+
+    def _reading(self, index: int, now: float) -> GpuReading:
+        packed = self._boards.readings.read(index)
+        reading = (
+            GpuReading.unpacked(packed) if packed else GpuReading(GpuIdentity(index, ""), None, failure="no answer yet")
+        )
+        identity = reading.identity
+        if not identity.uuid:  # a process that has just begun does not know who was there
+            identity = next((one for one in self._known.values() if one.index == index), identity)
+        age = now - reading.taken_at
+        if packed and age > self._stale_after:
+            return GpuReading(identity, None, failure=f"no answer for {age:.0f} s", taken_at=reading.taken_at)
+        return GpuReading(
+            identity, reading.values, reading.processes, reading.failure, reading.taken_at, reading.seconds
+        )
+
+    def _step_until_stopped(self) -> None:
+        while not self._stop.is_set():
+            self._step(self._clock())
+            self._stop.wait(STEP_SECONDS)
+
+    def _step(self, now: float) -> None:
+        ended = self._forks.ended()
+        for lane in ended:
+            self._forget(lane)
+        census = self._boards.census.read(0)
+        pulses = {lane: pulse for lane in self._running if (pulse := self._boards.pulses.read(lane))}
+        seconds: dict[int, float] = {}
+        for lane in self._running:
+            seconds.update((self._boards.tallies.read(lane) or _NO_TALLY)[2])
+        count = Census(*census).count if census else 0
+        for order in self._lanes.step(now, count or self._count, pulses, ended, seconds):
+            self._obey(order, now)
+
+    def _obey(self, order: Order, now: float) -> None:
+        if isinstance(order, Kill):
+            self._forks.kill(order.lane)
+        elif isinstance(order, Start):
+            self._boards.clear(order.lane)
+            self._boards.set_task(order.lane, order.task)
+            self._running[order.lane] = now
+            self._forks.start(order.lane)
+        elif isinstance(order, Assign) and self._boards.task(order.lane) != order.task:
+            self._boards.set_task(order.lane, order.task)
+
+    def _forget(self, lane: int) -> None:
+        looks, failed, _, _ = self._boards.tallies.read(lane) or _NO_TALLY
+        with self._lock:
+            self._running.pop(lane, None)
+            self._boards.clear(lane)
+            self._looks += looks
+            self._errors.update({CallError(function, code): count for function, code, count in failed})
+
+    def _count_xids_until_stopped(self) -> None:
+        told = b""
+        while not self._stop.is_set():
+            if not select.select([self._boards.xids], [], [], WAIT_SECONDS)[0]:
+                continue
+            *lines, told = (told + os.read(self._boards.xids, 65536)).split(b"\n")
+            for line in lines:
+                with self._lock:
+                    self._xids.add(XidEvent(*json.loads(line)), Source.NVML, self._clock())
+
+    def _read_kernel_log_until_stopped(self) -> None:
+        if self._kernel_log is None:
+            return
+        while not self._stop.is_set():
+            found = self._kernel_log.wait(WAIT_SECONDS)
+            if found is not None:
+                with self._lock:
+                    self._take(found)
+        self._kernel_log.close()
+
+    def _take(self, found: KernelXid) -> None:
+        at_address = (
+            one for one in self._known.values() if one.pci_bus_id and bus_address(one.pci_bus_id) == found.address
+        )
+        identity = next(at_address, None)
+        if identity is None:
+            self._strange_xids += 1
+        else:
+            source = Source.KERNEL_WORDS if found.implied else Source.KERNEL
+            self._xids.add(XidEvent(identity.index, identity.uuid, found.xid), source, self._clock())
