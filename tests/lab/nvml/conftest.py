@@ -36,6 +36,17 @@ def gpm(index, *metrics):
     n.nvmlGpmMetricsGet(asked)
     [n.nvmlGpmSampleFree(sample) for sample in samples]
     return [one.value if one.nvmlReturn == 0 else {"code": one.nvmlReturn} for one in asked.metrics[:len(metrics)]]
+def gpm_within(room, size):
+    memory = n.create_string_buffer(size + 9)
+    memory[size:] = b"untouched"
+    header = n.c_nvmlGpmMetricsGet_t.metrics.offset
+    samples = [n.nvmlGpmSampleGet(h(0), n.nvmlGpmSampleAlloc()) for _ in range(2)]
+    memory[:header] = bytes(n.c_uint(1)) + bytes(n.c_uint(room)) + bytes(samples[0]) + bytes(samples[1])
+    metrics = (n.c_nvmlGpmMetric_t * room).from_buffer(memory, header)
+    for metric in metrics:
+        metric.metricId = 2
+    n._nvmlCheckReturn(n._nvmlGetFunctionPointer("nvmlGpmMetricsGet")(memory))
+    return {"last": metrics[-1].value, "beyond": memory[size:].decode()}
 held = {}
 def hold(path):
     held[path] = os.open(path, os.O_RDONLY)
