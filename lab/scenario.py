@@ -12,7 +12,7 @@ with the names of `nvml/keys.h`.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -26,12 +26,16 @@ BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF, 0x04, 0x05, 0x06, 0x08,
 
 KERNEL_WORDS = {
     48: "An uncorrectable double bit error (DBE) has been detected on GPU.",
+    63: "Row Remapper: New row marked for remapping, reset gpu to activate.",
+    64: "Row Remapper: Failed to record a row for remapping.",
     74: "NVLink: fatal error detected on link 3(0x10000, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0)",
     79: "GPU has fallen off the bus.",
     95: "Uncontained ECC error.",
     119: "Timeout after 6s of waiting for RPC response from GPU0 GSP!",
 }
 """What NVIDIA's driver writes into the kernel's log after an XID; what comes after the code is of no fixed form."""
+RECOVERY_ACTION = 154
+"""The XID that tells what a GPU needs; it is of no process."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Scenario:
         """Return the scenario with nothing set for one GPU, or for none at all where `index` is None."""
         prefixes = ("all.", "gpu.") if index is None else (f"gpu.{index}.",)
         return Scenario({key: value for key, value in self.settings.items() if not key.startswith(prefixes)})
+
+    def number_of_gpu(self, index: int, key: str) -> float:
+        """Return a number that is set for one GPU, itself or with all of them; 0 where none is."""
+        both = {f"gpu.{index}.{key}", f"all.{key}"}
+        return next((_number(value) for name, value in reversed(list(self.settings.items())) if name in both), 0.0)
 
     def render(self) -> str:
         """Return the file's text; write it beside the real one and rename, so that it is never seen half."""
@@ -92,17 +101,27 @@ def xid_event(gpu: int, code: int) -> str:
     return f"xid {gpu} {code}\n"
 
 
-def kernel_lines(scenario: Scenario, gpu: int, code: int, microseconds: int) -> str:
+def event_line(kind: str, gpu: int) -> str:
+    """Return the line that raises an event without a number on a GPU; its kinds are those of `nvml/events.c`."""
+    return f"{kind} {gpu}\n"
+
+
+def kernel_lines(scenario: Scenario, gpu: int, code: int, microseconds: int, words: str | None = None) -> str:
     """Return the records that the driver puts into the kernel's log with an XID, as /dev/kmsg hands them out.
 
-    `microseconds` is the time since the start of the machine.
+    `microseconds` is the time since the start of the machine; `words` take the place of the usual ones.
     """
     address = _address(scenario, gpu)
-    words = KERNEL_WORDS.get(code, "Ch 00000008")
-    texts = [f"Xid (PCI:{address}): {code}, pid='<unknown>', name=<unknown>, {words}"]
+    process = "" if code == RECOVERY_ACTION else "pid='<unknown>', name=<unknown>, "
+    texts = [f"NVRM: Xid (PCI:{address}): {code}, {process}{words or KERNEL_WORDS.get(code, 'Ch 00000008')}"]
     if code == 79:
-        texts.append(f"GPU {address}.0: GPU has fallen off the bus.")
-    return "".join(f"3,0,{microseconds},-;NVRM: {text}\n" for text in texts)
+        texts.append(f"NVRM: GPU {address}.0: GPU has fallen off the bus.")
+    return kernel_records(texts, microseconds)
+
+
+def kernel_records(texts: Iterable[str], microseconds: int) -> str:
+    """Return messages of the kernel as /dev/kmsg hands them out; `microseconds` is the time since its start."""
+    return "".join(f"3,0,{microseconds},-;{text}\n" for text in texts)
 
 
 def _address(scenario: Scenario, gpu: int) -> str:
@@ -155,13 +174,17 @@ def _check_named(key: str, name: str, value: Value, numbers: Mapping[str, Range]
 
 def _check_number(key: str, value: Value, allowed: Range) -> None:
     try:
-        number = float(int(value, 0)) if isinstance(value, str) and value.startswith("0x") else float(value)
+        number = _number(value)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise UsageError(f"scenario key {key!r}: {value!r} is no number")
     if not allowed.low <= number <= allowed.high:
         raise UsageError(f"scenario key {key!r}: {value} is not from {allowed.low:.16g} to {allowed.high:.16g}")
+
+
+def _number(value: Value) -> float:
+    return float(int(value, 0)) if isinstance(value, str) and value.startswith("0x") else float(value)
 
 
 def _check_text(key: str, value: Value) -> None:

@@ -1,4 +1,4 @@
-"""`fleetward lab fault NODE ...`: break a node of a lab, or mend it."""
+"""`fleetward lab fault NODE ...`: break a node of a lab, or mend it; the faults of GPUs are in `_lab_fault_gpu.py`."""
 
 import json
 from dataclasses import dataclass
@@ -48,21 +48,6 @@ def fault(ctx: click.Context, name: str | None, node: str) -> None:
     ctx.obj = About(node, name)
 
 
-@fault.command()
-@name_option
-@json_option
-@click.option("--gpu", type=int, required=True, help="Index of the GPU.")
-@click.option("--code", type=int, required=True, help="XID; 79 also takes the GPU off the bus.")
-@click.pass_obj
-def xid(about: About, name: str | None, as_json: bool, gpu: int, code: int) -> None:
-    """Raise an XID on one GPU: an NVML event and a line in the kernel's log."""
-    from fleetward.lab import faults
-
-    node = _one_node(about, "xid --gpu 3 --code 79")
-    faults.raise_xid(*_lab(about, name, node), node, gpu, code)
-    _tell(as_json, f"XID {code} on GPU {gpu} of {node}", node=node, fault="xid", gpu=gpu, code=code)
-
-
 @fault.command("slurmd-down")
 @name_option
 @json_option
@@ -71,9 +56,9 @@ def slurmd_down(about: About, name: str | None, as_json: bool) -> None:
     """Kill slurmd and keep it down."""
     from fleetward.lab import faults
 
-    node = _one_node(about, "slurmd-down")
-    faults.stop_slurmd(*_lab(about, name, node), node)
-    _tell(as_json, f"slurmd is down on {node}", node=node, fault="slurmd-down")
+    node = one_node(about, "slurmd-down")
+    faults.stop_slurmd(*engine_and_lab(about, name, node), node)
+    tell(as_json, f"slurmd is down on {node}", node=node, fault="slurmd-down")
 
 
 @fault.command()
@@ -85,25 +70,28 @@ def clear(about: About, name: str | None, as_json: bool) -> None:
     from fleetward.lab import faults
 
     if about.node == ALL_NODES:
-        engine, spec = _lab(about, name)
+        engine, spec = engine_and_lab(about, name)
         nodes = [host.name for host in spec.gpu_hosts]
     else:
-        engine, spec = _lab(about, name, about.node)
+        engine, spec = engine_and_lab(about, name, about.node)
         nodes = [about.node]
     for node in nodes:
         faults.clear(engine, spec, node)
-    _tell(as_json, f"{', '.join(nodes)}: as before", nodes=nodes, fault=None)
+    tell(as_json, f"{', '.join(nodes)}: as before", nodes=nodes, fault=None)
 
 
-def _one_node(about: About, example: str) -> str:
+def one_node(about: About, example: str) -> str:
+    """Return the node that a fault is about; it must have been named."""
     if about.node == ALL_NODES:
         raise click.UsageError(f"name the node before the fault: `fleetward lab fault gpu002 {example}`")
     return about.node
 
 
-def _lab(about: About, name: str | None, *nodes: str) -> tuple["Engine", "LabSpec"]:
+def engine_and_lab(about: About, name: str | None, *nodes: str) -> tuple["Engine", "LabSpec"]:
+    """Return the lab that was named, before the fault or after it, and the engine that runs it."""
     return lab_of(name or about.name or DEFAULT_NAME, *nodes)
 
 
-def _tell(as_json: bool, words: str, **facts: object) -> None:
+def tell(as_json: bool, words: str, **facts: object) -> None:
+    """Say what was done, in words or as JSON."""
     click.echo(json.dumps(facts) if as_json else words)

@@ -7,6 +7,7 @@ import click
 
 from fleetward.commands._lab import json_option, kept_spec, known_host, name_option
 from fleetward.commands._lab_fault import fault
+from fleetward.commands._lab_fault_gpu import COMMANDS
 from fleetward.lab.spec import HEAD, SUITES, LabState
 
 TERMINAL_VARIABLES = ("TERM", "COLORTERM", "NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS")
@@ -126,4 +127,6 @@ def tui(name: str, options: tuple[str, ...]) -> None:
     )
 
 
+for command in COMMANDS:
+    fault.add_command(command)
 lab.add_command(fault)

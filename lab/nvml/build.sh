@@ -29,6 +29,6 @@ trap 'rm -f "$exports"' EXIT
 } >"$exports"
 # $imitate is several words on purpose.
 # shellcheck disable=SC2086
-"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -fPIC -shared -fvisibility=hidden -pthread \
+"${CC:-cc}" -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -fPIC -shared -fvisibility=hidden -pthread \
     -Wl,-soname,libnvidia-ml.so.1 -Wl,--version-script="$exports" $imitate "$@" -o "$output.new" "$here"/*.c
 mv "$output.new" "$output"

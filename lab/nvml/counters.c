@@ -6,8 +6,6 @@
 
 #include "state.h"
 
-static const double MIB = 1048576.0;
-
 static struct {
     bool begun;
     double last; /* seconds since the machine started */

@@ -4,7 +4,6 @@
  */
 #include "state.h"
 
-static const double MIB = 1048576.0;
 static const double IDLE_SM_CLOCK_MHZ = 345;
 
 bool is_set(const struct gpu *gpu, enum gpu_number key)

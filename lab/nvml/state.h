@@ -10,6 +10,8 @@
 
 enum { MAX_GPUS = 16, MAX_HOLDERS = 64, MAX_LINKS = 36, MAX_INSTANCES = 7, MAX_RULES = 256, TEXT_SIZE = 96 };
 
+#define MIB 1048576.0 /* bytes */
+
 #define AS_ENUM(key, ...) key,
 enum gpu_number { GPU_NUMBERS(AS_ENUM) GPU_NUMBER_COUNT };
 enum gpu_text { GPU_TEXTS(AS_ENUM) GPU_TEXT_COUNT };

@@ -1,7 +1,6 @@
 /* How busy a device is, and what its memory holds. */
 #include "state.h"
 
-static const double MIB = 1048576.0;
 static const unsigned int SAMPLING_MICROSECONDS = 167000;
 
 /* With MIG on, a GPU as a whole shows no load, unless the scenario names one. */
