@@ -61,6 +61,7 @@ class Calls:
 
     def make(self, function: str, call: Callable[..., T], *arguments: NvmlObject) -> T | None:
         """Return what `call` returns, or None; `function` is the name under which a failure is counted."""
+        self.lacked = True
         try:
             return call(*arguments)
         except pynvml.NVMLLibraryMismatchError:

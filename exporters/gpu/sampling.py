@@ -9,6 +9,7 @@ import pynvml
 
 from fleetward.exporters.gpu.nvml_calls import Calls, NvmlObject
 from fleetward.exporters.gpu.nvml_fields import FieldBatch
+from fleetward.exporters.gpu.nvml_structs import BY_FUNCTION
 from fleetward.exporters.gpu.series import Call, FieldValue, Gpm
 from fleetward.exporters.gpu.series_list import SERIES
 
@@ -47,7 +48,7 @@ class GpuLook:
         """Ask only for so many NVLinks."""
         fields = [field for field in _FIELDS if field.link is None or field.link < nvlinks]
         self._places = [_FIELDS[field] for field in fields]
-        self._batch = FieldBatch([(field.id, field.link or 0) for field in fields])
+        self._batch = FieldBatch([(field.id, field.scope) for field in fields])
         self._lacks: set[object] = set()
         self._looks = 0
         self._gpm_before: NvmlObject = None
@@ -71,7 +72,8 @@ class GpuLook:
             if question in self._lacks:
                 continue
             function, arguments = question
-            answer = calls.get(function, handle, *arguments)
+            fills_in = BY_FUNCTION.get(function)
+            answer = calls.make(function, fills_in, handle) if fills_in else calls.get(function, handle, *arguments)
             if answer is None:
                 if calls.lacked:
                     self._lacks.add(question)

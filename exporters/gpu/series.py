@@ -1,5 +1,6 @@
 """What one number of a GPU is: its name on the page, its labels, and the one question to NVML that gives it."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,6 +12,13 @@ class FieldValue:
     id: int
     link: int | None = None
     """The NVLink that it is asked for."""
+    all_links: bool = False
+    """Whether it is asked for all NVLinks together."""
+
+    @property
+    def scope(self) -> int:
+        """Return what goes with the id in the call."""
+        return 0xFFFFFFFF if self.all_links else self.link or 0
 
     def __str__(self) -> str:
         return f"nvmlDeviceGetFieldValues {self.id}"
@@ -42,6 +50,9 @@ class Gpm:
 
 Source: TypeAlias = FieldValue | Call | Gpm
 
+Labelled: TypeAlias = Mapping[str, Source]
+"""Sources by the value of the label that tells them apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -69,3 +80,17 @@ class Series:
     def key(self) -> str:
         """Return its name within one GPU, such as `gpu_ecc_errors_total.corrected`."""
         return ".".join((self.family.name, *(value for _, value in self.labels)))
+
+
+def one(name: str, help_text: str, source: Source, scale: float = 1.0, *, counter: bool = False) -> Iterator[Series]:
+    """Yield a metric with one number a GPU."""
+    yield Series(Family(name, help_text, counter), source, scale)
+
+
+def some(
+    name: str, help_text: str, label: str, sources: Labelled, scale: float = 1.0, *, counter: bool = False
+) -> Iterator[Series]:
+    """Yield a metric with several numbers a GPU, told apart by a label."""
+    family = Family(name, help_text, counter)
+    for value, source in sources.items():
+        yield Series(family, source, scale, ((label, value),))

@@ -8,14 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from played_exporter import Exporter, kernel_log, log, running, wait_until
 
 from fleetward.exporters.listening import parse_listen
 from fleetward.lab.scenario import Scenario, kernel_lines
@@ -25,86 +24,11 @@ if TYPE_CHECKING:
     from played_nvml import PlayedNode
 
 
-@dataclass(frozen=True)
-class Exporter:
-    process: subprocess.Popen[str]
-    address: str
-    told: str
-    """What it said before it served."""
-
-    def scrape(self) -> str:
-        connection = http.client.HTTPConnection(self.address, timeout=5)
-        try:
-            connection.request("GET", "/metrics")
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
-
-    def value(self, name: str, **labels: str) -> float | None:
-        """Return the value of the one series with at least these labels; None where there is none."""
-        for line in self.scrape().splitlines():
-            match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
-            if (
-                match
-                and match[1] == name
-                and labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', match[2] or "")).items()
-            ):
-                return float(match[3])
-        return None
-
-
-def kernel_log(played: "PlayedNode") -> Path:
-    """Return what plays /dev/kmsg."""
-    return played.folder / "kmsg"
-
-
-def log(played: "PlayedNode", text: str) -> None:
-    """Have the kernel write a line, or several."""
-    with kernel_log(played).open("a") as file:
-        file.write(text)
-
-
-@contextmanager
-def running(played: "PlayedNode", *options: str) -> Iterator[Exporter]:
-    command = [
-        sys.executable,
-        "-m",
-        "fleetward",
-        "exporter",
-        "gpu",
-        "--listen",
-        "127.0.0.1:0",
-        "--interval",
-        "0.1",
-        "--kernel-log",
-        str(kernel_log(played)),
-        *options,
-    ]
-    with subprocess.Popen(command, env=played.environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told = ""
-        while not (match := re.search(r"http://(\S+)/metrics", told)):
-            line = process.stderr.readline()
-            assert line, told
-            told += line
-        try:
-            yield Exporter(process, match[1], told)
-        finally:
-            process.kill()
-
-
 @pytest.fixture
 def exporter(played: "PlayedNode") -> Iterator[Exporter]:
     kernel_log(played).touch()
     with running(played) as started:
         yield started
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def test_all_gpus_are_shown_with_more_than_ninety_series_each(exporter: Exporter) -> None:

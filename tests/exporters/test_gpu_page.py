@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from fleetward.exporters.gpu.page import OwnCost, Page
 from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, Snapshot, XidEvent
 from fleetward.exporters.gpu.series import Call, FieldValue, Gpm, Series
-from fleetward.exporters.gpu.series_list import CLOCK_EVENT_REASONS, SERIES
+from fleetward.exporters.gpu.series_list import SERIES
+from fleetward.exporters.gpu.series_load import CLOCK_EVENT_REASONS
 
 if TYPE_CHECKING:
     from conftest import Recorded
@@ -151,7 +152,7 @@ def test_no_series_has_a_label_that_its_target_has(recorded: "Recorded") -> None
 
 UNIT_OR_COUNT = re.compile(
     r"_(ratio|celsius|watts|bytes|hertz|bytes_per_second|up|active|max|pending|failed|enabled|state|mode|action"
-    r"|rows|banks|pages|generation|width)$"
+    r"|rows|banks|pages|generation|width|code)$"
 )
 
 
