@@ -1,7 +1,7 @@
 /*
- * Events from an append-only file, one `KIND GPU [DATA [GPU_INSTANCE COMPUTE_INSTANCE]]` a line: `xid 3 79`. A set begins
- * at the file's end as it is when its first device is registered, and keeps its own place in the file, so that every set
- * sees every event that it asked for once and in order.
+ * Events from an append-only file, one `KIND GPU [DATA [GPU_INSTANCE COMPUTE_INSTANCE]]` a line: `xid 3 79`. A set
+ * begins at the file's end as it is when its first device is registered, and keeps its own place in the file, so that
+ * every set sees every event that it asked for once and in order.
  */
 #include <fcntl.h>
 #include <stdio.h>

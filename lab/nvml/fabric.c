@@ -1,4 +1,4 @@
-/* What the fabric manager made of a GPU: whether it joined the NVLink fabric, which part of it, and how well it is there. */
+/* What the fabric manager made of a GPU: whether it joined the NVLink fabric, which part, and how well it is there. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* What the scenario says of one call: an error of its own, a delay, or that it hangs until the scenario says otherwise. */
+/* What the scenario says of one call: an error, a delay, or that it hangs until the scenario says otherwise. */
 #include <ctype.h>
 #include <string.h>
 

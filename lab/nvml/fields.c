@@ -65,10 +65,10 @@ static const struct {
 /* ECC errors by place: from 7 on since the driver was loaded, from 18 on over the GPU's life; a CBU corrects none. */
 static struct answer ecc_place_field(const struct gpu *gpu, unsigned int id)
 {
-    static const unsigned int places[] = {0, 1, 2, 3, 4};
     bool aggregate = id >= 18;
     unsigned int nth = id - (aggregate ? 18 : 7);
-    return nth == 10 ? wide_of(ecc_at(gpu, 6, true, aggregate)) : wide_of(ecc_at(gpu, places[nth / 2], nth % 2, aggregate));
+    bool cbu = nth == 10;
+    return wide_of(ecc_at(gpu, cbu ? 6 : nth / 2, cbu || nth % 2, aggregate));
 }
 
 static struct answer throttle_field(const struct gpu *gpu, unsigned int id)
@@ -108,12 +108,12 @@ static struct answer other_field(const struct gpu *gpu, unsigned int id)
     }
 }
 
-static struct answer field_of(const struct gpu *gpu, unsigned int id, unsigned int scope)
+static struct answer field_of(const struct gpu *gpu, const struct links *links, unsigned int id, unsigned int scope)
 {
     if (id >= FIELD_COUNT)
         return not_supported();
     if (is_link_field(id))
-        return link_field(gpu, id, scope);
+        return link_field(gpu, links, id, scope);
     if (id >= 7 && id <= 28)
         return ecc_place_field(gpu, id);
     if ((id >= 74 && id <= 81) || (id >= 269 && id <= 271))
@@ -145,10 +145,12 @@ NVML_API nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, n
 {
     ENTER_DEVICE(device);
     REQUIRE(fields && count > 0);
+    struct links links;
+    links_of(gpu.index, &links);
     for (int i = 0; i < count; i++) {
         fields[i].timestamp = (long long)(gpu.now * 1e6);
         fields[i].latencyUsec = 1;
-        fill(&fields[i], field_of(&gpu, fields[i].fieldId, fields[i].scopeId));
+        fill(&fields[i], field_of(&gpu, &links, fields[i].fieldId, fields[i].scopeId));
     }
     return NVML_SUCCESS;
 }

@@ -57,7 +57,8 @@ NVML_API nvmlReturn_t nvmlDeviceGetPlatformInfo(nvmlDevice_t device, nvmlPlatfor
 {
     ENTER_DEVICE(device);
     REQUIRE(info);
-    if (info->version != NVML_VERSION_OF(nvmlPlatformInfo_t, 1) && info->version != NVML_VERSION_OF(nvmlPlatformInfo_t, 2))
+    if (info->version != NVML_VERSION_OF(nvmlPlatformInfo_t, 1) &&
+        info->version != NVML_VERSION_OF(nvmlPlatformInfo_t, 2))
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (gpu.text[PLATFORM_CHASSIS_SERIAL][0] == '\0' && gpu.text[PLATFORM_IB_GUID][0] == '\0')
         return NVML_ERROR_NOT_SUPPORTED;

@@ -81,7 +81,7 @@ int mig_instance_of_holder(const struct gpu *gpu, unsigned int holder)
     return count == 0 ? -1 : (int)(holder % count);
 }
 
-/* The memory of the instance that the handle names; what the whole GPU uses is shared out by process, or else by size. */
+/* The memory of the instance that the handle names; what the GPU uses is shared out by process, or else by size. */
 struct memory mig_memory(const struct gpu *gpu)
 {
     struct instance layout[MAX_INSTANCES];

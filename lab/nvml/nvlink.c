@@ -6,8 +6,6 @@
 
 enum { NVLINK_VERSION_5 = 7, SCOPE_OF_ALL_LINKS = 0xffffffff };
 
-typedef double links_t[MAX_LINKS][LINK_NUMBER_COUNT];
-
 static unsigned int link_count(const struct gpu *gpu)
 {
     return (unsigned int)gpu->number[NVLINK_COUNT];
@@ -44,13 +42,13 @@ static double unset_value(const struct gpu *gpu, enum link_number key, unsigned 
     }
 }
 
-static double of_link(const struct gpu *gpu, links_t links, enum link_number key, unsigned int link)
+static double of_link(const struct gpu *gpu, const struct links *links, enum link_number key, unsigned int link)
 {
-    double set = links[link][key];
+    double set = links->number[link][key];
     return __builtin_isnan(set) ? unset_value(gpu, key, link) : set;
 }
 
-static double of_all_links(const struct gpu *gpu, links_t links, enum link_number key)
+static double of_all_links(const struct gpu *gpu, const struct links *links, enum link_number key)
 {
     double sum = 0;
     for (unsigned int link = 0; link < link_count(gpu); link++)
@@ -116,7 +114,7 @@ bool is_link_field(unsigned int id)
     return find(id) != NULL;
 }
 
-struct answer link_field(const struct gpu *gpu, unsigned int id, unsigned int scope)
+struct answer link_field(const struct gpu *gpu, const struct links *links, unsigned int id, unsigned int scope)
 {
     const struct link_field_of *field = find(id);
     bool all = field->scope == ALL_LINKS || (field->scope == LINK_OR_ALL && scope == SCOPE_OF_ALL_LINKS);
@@ -124,8 +122,6 @@ struct answer link_field(const struct gpu *gpu, unsigned int id, unsigned int sc
         return (struct answer){.code = NVML_ERROR_NOT_SUPPORTED};
     if (!all && scope >= link_count(gpu))
         return (struct answer){.code = NVML_ERROR_INVALID_ARGUMENT};
-    links_t links;
-    links_of(gpu->index, links);
     return (struct answer){
         .code = NVML_SUCCESS,
         .type = field->wide ? NVML_VALUE_TYPE_UNSIGNED_LONG_LONG : NVML_VALUE_TYPE_UNSIGNED_INT,
@@ -137,8 +133,8 @@ struct answer link_field(const struct gpu *gpu, unsigned int id, unsigned int sc
 #define ENTER_LINK(device, link) \
     ENTER_DEVICE(device); \
     REQUIRE((link) < link_count(&gpu)); \
-    links_t links; \
-    links_of(gpu.index, links)
+    struct links links; \
+    links_of(gpu.index, &links)
 
 #define LINK_CALL(function, value_of_link) \
     NVML_API nvmlReturn_t function(nvmlDevice_t device, unsigned int link, unsigned int *value) \
@@ -149,16 +145,16 @@ struct answer link_field(const struct gpu *gpu, unsigned int id, unsigned int sc
         return NVML_SUCCESS; \
     }
 
-LINK_CALL(nvmlDeviceGetNvLinkState, of_link(&gpu, links, LINK_STATE, link) > 0)
-LINK_CALL(nvmlDeviceGetNvLinkVersion, of_link(&gpu, links, LINK_VERSION, link))
-LINK_CALL(nvmlDeviceGetNvLinkRemoteDeviceType, of_link(&gpu, links, LINK_REMOTE_TYPE, link))
+LINK_CALL(nvmlDeviceGetNvLinkState, of_link(&gpu, &links, LINK_STATE, link) > 0)
+LINK_CALL(nvmlDeviceGetNvLinkVersion, of_link(&gpu, &links, LINK_VERSION, link))
+LINK_CALL(nvmlDeviceGetNvLinkRemoteDeviceType, of_link(&gpu, &links, LINK_REMOTE_TYPE, link))
 
 NVML_API nvmlReturn_t nvmlDeviceGetNvLinkCapability(nvmlDevice_t device, unsigned int link, unsigned int capability,
                                                     unsigned int *has)
 {
     ENTER_LINK(device, link);
     REQUIRE(has && capability < 6);
-    *has = (unsigned int)of_link(&gpu, links, LINK_CAPABILITIES, link) >> capability & 1;
+    *has = (unsigned int)of_link(&gpu, &links, LINK_CAPABILITIES, link) >> capability & 1;
     return NVML_SUCCESS;
 }
 
@@ -169,7 +165,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetNvLinkErrorCounter(nvmlDevice_t device, unsig
     static const enum link_number keys[] = {LINK_REPLAY_ERRORS, LINK_RECOVERY_ERRORS, LINK_CRC_ERRORS,
                                             LINK_CRC_DATA_ERRORS, LINK_ECC_ERRORS};
     REQUIRE(errors && counter < sizeof keys / sizeof keys[0]);
-    *errors = (unsigned long long)of_link(&gpu, links, keys[counter], link);
+    *errors = (unsigned long long)of_link(&gpu, &links, keys[counter], link);
     return NVML_SUCCESS;
 }
 
@@ -178,7 +174,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, u
     ENTER_LINK(device, link);
     REQUIRE(pci);
     memset(pci, 0, sizeof *pci);
-    pci->bus = (unsigned int)of_link(&gpu, links, LINK_REMOTE_BUS, link);
+    pci->bus = (unsigned int)of_link(&gpu, &links, LINK_REMOTE_BUS, link);
     snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", pci->bus & 0xff);
     snprintf(pci->busId, sizeof pci->busId, "00000000:%02X:00.0", pci->bus & 0xff);
     return NVML_SUCCESS;

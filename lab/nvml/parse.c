@@ -53,7 +53,7 @@ void settings_built_in(struct settings *settings)
             snprintf(settings->gpu_text[index][key], TEXT_SIZE, "%s", gpu_texts[key].built_in);
         for (int link = 0; link < MAX_LINKS; link++)
             for (int key = 0; key < LINK_NUMBER_COUNT; key++)
-                settings->link_number[index][link][key] = link_numbers[key].built_in;
+                settings->links[index].number[link][key] = link_numbers[key].built_in;
     }
     for (int key = 0; key < DRIVER_NUMBER_COUNT; key++)
         settings->driver_number[key] = driver_numbers[key].built_in;
@@ -112,8 +112,8 @@ static void set_link(struct settings *next, const struct settings *before, unsig
         return;
     int key = find_number(link_numbers, LINK_NUMBER_COUNT, name);
     for (unsigned int link = first; key >= 0 && link <= last; link++)
-        if (!parse_number(&link_numbers[key], value, &next->link_number[index][link][key]))
-            next->link_number[index][link][key] = before->link_number[index][link][key];
+        if (!parse_number(&link_numbers[key], value, &next->links[index].number[link][key]))
+            next->links[index].number[link][key] = before->links[index].number[link][key];
 }
 
 static void set_gpu(struct settings *next, const struct settings *before, unsigned int index, const char *name,

@@ -1,4 +1,4 @@
-/* How every call gets in: the driver's state, what the scenario does to the call, and a copy of the GPU that it asks about. */
+/* How every call gets in: the driver's state, what the scenario does to the call, and a copy of the GPU it asks about. */
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -169,10 +169,10 @@ void identity_of(unsigned int index, struct gpu *gpu)
     pthread_mutex_unlock(&lock);
 }
 
-void links_of(unsigned int index, double links[MAX_LINKS][LINK_NUMBER_COUNT])
+void links_of(unsigned int index, struct links *links)
 {
     pthread_mutex_lock(&lock);
-    memcpy(links, settings_current()->link_number[index], sizeof(double[MAX_LINKS][LINK_NUMBER_COUNT]));
+    *links = settings_current()->links[index];
     pthread_mutex_unlock(&lock);
 }
 

@@ -31,10 +31,14 @@ struct rule {
     double value;
 };
 
+struct links {
+    double number[MAX_LINKS][LINK_NUMBER_COUNT];
+};
+
 struct settings {
     double gpu_number[MAX_GPUS][GPU_NUMBER_COUNT];
     char gpu_text[MAX_GPUS][GPU_TEXT_COUNT][TEXT_SIZE];
-    double link_number[MAX_GPUS][MAX_LINKS][LINK_NUMBER_COUNT];
+    struct links links[MAX_GPUS];
     double driver_number[DRIVER_NUMBER_COUNT];
     char driver_text[DRIVER_TEXT_COUNT][TEXT_SIZE];
     struct rule rules[MAX_RULES]; /* in the order of the files: a later one wins */
@@ -110,7 +114,7 @@ nvmlReturn_t enter_device(struct call *call, nvmlDevice_t handle, bool instances
 nvmlReturn_t device_by_index(struct call *call, unsigned int index, nvmlDevice_t *handle);
 void look_at_driver(struct driver *driver);
 void identity_of(unsigned int index, struct gpu *gpu); /* what it is called, without asking the device */
-void links_of(unsigned int index, double links[MAX_LINKS][LINK_NUMBER_COUNT]);
+void links_of(unsigned int index, struct links *links);
 int device_of(nvmlDevice_t handle); /* the index of its GPU; RULE_OF_DRIVER for a handle that is not ours */
 nvmlDevice_t handle_of(unsigned int index, int instance);
 nvmlReturn_t copy_text(const char *text, char *buffer, unsigned int length);
@@ -166,7 +170,7 @@ struct answer {
     unsigned int type;
     double value;
 };
-struct answer link_field(const struct gpu *gpu, unsigned int id, unsigned int scope);
+struct answer link_field(const struct gpu *gpu, const struct links *links, unsigned int id, unsigned int scope);
 bool is_link_field(unsigned int id);
 
 /* The call that a function is: traced until it returns, and subject to what the scenario says of it. */

@@ -23,8 +23,10 @@ void call_end(struct call *call)
         return;
     double microseconds = (seconds_of(CLOCK_MONOTONIC) - call->begun) * 1e6;
     char line[128];
-    int length = call->device < 0 ? snprintf(line, sizeof line, "%s - %.0f\n", call->function, microseconds)
-                                  : snprintf(line, sizeof line, "%s %d %.0f\n", call->function, call->device, microseconds);
+    char device[16] = "-";
+    if (call->device >= 0)
+        snprintf(device, sizeof device, "%d", call->device);
+    int length = snprintf(line, sizeof line, "%s %s %.0f\n", call->function, device, microseconds);
     int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     if (file < 0)
         return;

@@ -18,6 +18,8 @@ def test_a_setting_made_again_takes_the_place_of_the_old_one_and_goes_last() -> 
 
 def test_what_was_rendered_is_read_back() -> None:
     text = "all.power_limit_watts=500\ngpu.3.lost=1\ngpu.0.clock_event_reasons=0x48\n"
+    text += "gpu.3.nvlink.7.state=0\nall.nvlink.all.crc_errors=2\ngpu.0.mig=1g.10gb,3g.40gb\n"
+    text += "gpu.3.call.nvmlDeviceGetTemperature.error=999\ndriver.call.nvmlDeviceGetCount.hang=1\n"
     assert Scenario.parse(text).render() == text
     assert Scenario.parse("# a remark\n\n" + text).render() == text
 
@@ -51,6 +53,19 @@ def test_a_scenario_never_changes() -> None:
         ("all.name=" + "x" * 96, "1 to 95 printable"),
         ("all.name=", "1 to 95 printable"),
         ("gpu.0.lost", "line 1"),
+        ("gpu.0.lost=2", "not from 0 to 1"),
+        ("gpu.0.pcie_width=0", "not from 1 to 32"),
+        ("all.tlimit_slowdown=-201", "not from -200 to 200"),
+        ("gpu.0.nvlink.36.state=0", "NVLink '36'"),
+        ("gpu.0.nvlink.x.state=0", "NVLink 'x'"),
+        ("gpu.0.nvlink.3.temperature=0", "no such name"),
+        ("gpu.0.nvlink.3=0", "no such name"),
+        ("driver.nvlink.3.state=0", "no such name"),
+        ("gpu.0.call.nvmlDeviceGetTemprature.error=15", "no function 'nvmlDeviceGetTemprature'"),
+        ("gpu.0.call.malloc.error=15", "no function 'malloc'"),
+        ("gpu.0.call.nvmlDeviceGetTemperature.colour=15", "no such name"),
+        ("gpu.0.call.nvmlDeviceGetTemperature=15", "no such name"),
+        ("gpu.0.call.nvmlDeviceGetTemperature.hang=2", "not from 0 to 1"),
     ],
 )
 def test_what_the_library_would_ignore_is_refused_by_name(text: str, told: str) -> None:
