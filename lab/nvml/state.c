@@ -1,4 +1,4 @@
-/* How every call gets in: the driver's state, what the scenario does to the call, and a copy of the GPU it asks about. */
+/* How every call gets in: the driver's state, what the scenario does to the call, and a copy of the GPU asked about. */
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
