@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import command, lab, loop, render, screen
+from bench import command, exporter, lab, loop, render, screen
 from bench.figures import Figure, print_figures
 
 
@@ -13,6 +13,7 @@ def main() -> int:
         "command": command.measure,
         "render": render.measure,
         "screen": screen.measure,
+        "exporter": exporter.measure,
         "lab": lab.measure,
         "loop": loop.measure,
     }

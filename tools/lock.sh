@@ -12,3 +12,4 @@ options=(--universal --python-version 3.11 --generate-hashes --no-emit-index-url
 "$uv" pip compile pyproject.toml --extra server --group dev "${options[@]}" -o requirements/dev.txt
 "$uv" pip compile examples/digits/requirements.in "${options[@]}" -o examples/digits/requirements.txt
 "$uv" pip compile requirements/pyslurm.in --no-deps "${options[@]}" -o requirements/pyslurm.txt
+"$uv" pip compile requirements/peers.in "${options[@]}" -o requirements/peers.txt

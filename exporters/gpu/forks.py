@@ -35,6 +35,8 @@ class Forks:
         if threading.active_count() > 1:
             raise RuntimeError("processes are forked before the first thread is started")
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gc.collect()
+        gc.freeze()  # what is shared stays shared: no collector, here or in a child, writes to it
         self.process = os.fork()
         if self.process == 0:
             try:
@@ -89,8 +91,6 @@ class _Forker:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, _nothing)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()  # what is shared stays shared: no child's collector writes to it
         while True:
             ready = select.select([self._parent.fileno(), woken], [], [])[0]
             if woken in ready:

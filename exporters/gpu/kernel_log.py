@@ -95,6 +95,7 @@ class KernelLog:
         self._clock = clock
         self._file: int | None = None
         self._ordinary = False
+        self._ended = False
         self._inode = 0
         self._rest = b""
         self._found: Iterator[KernelXid] = iter(())
@@ -148,7 +149,7 @@ class KernelLog:
         records = self._read(self._file)
         if records:
             self._found = (found for found in map(parse_record, records) if isinstance(found, KernelXid))
-        elif self._ordinary:
+        elif self._ordinary or self._ended:
             time.sleep(min(left, POLL_SECONDS))
         else:
             select.select([self._file], [], [], left)
@@ -171,12 +172,14 @@ class KernelLog:
         try:
             data = os.read(file, RECORD_BYTES)
         except BlockingIOError:
+            self._ended = False
             return []
         except BrokenPipeError:
             return [""]  # the kernel has overwritten what was to come next: go on with what is there
         except OSError:
             self.close()
             return []
+        self._ended = not data  # a device that is at its end is always ready to be read
         *whole, rest = (self._rest + data).split(b"\n")
         if self._ordinary:
             self._rest = rest[-RECORD_BYTES:]

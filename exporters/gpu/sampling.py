@@ -48,7 +48,7 @@ class GpuLook:
         """Ask only for so many NVLinks."""
         fields = [field for field in _FIELDS if field.link is None or field.link < nvlinks]
         self._places = [_FIELDS[field] for field in fields]
-        self._batch = FieldBatch([(field.id, field.scope) for field in fields])
+        self._batch = FieldBatch([(field.id, field.link or 0) for field in fields])
         self._lacks: set[object] = set()
         self._looks = 0
         self._gpm_before: NvmlObject = None

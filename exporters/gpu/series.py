@@ -12,13 +12,6 @@ class FieldValue:
     id: int
     link: int | None = None
     """The NVLink that it is asked for."""
-    all_links: bool = False
-    """Whether it is asked for all NVLinks together."""
-
-    @property
-    def scope(self) -> int:
-        """Return what goes with the id in the call."""
-        return 0xFFFFFFFF if self.all_links else self.link or 0
 
     def __str__(self) -> str:
         return f"nvmlDeviceGetFieldValues {self.id}"

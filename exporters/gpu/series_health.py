@@ -93,10 +93,11 @@ def _nvlink() -> Iterator[Series]:
     for kind, number in {"replay": 161, "recovery": 162, "crc": 163}.items():
         for link in range(MOST_NVLINKS):
             yield Series(errors, FieldValue(number, link), labels=(("link", str(link)), ("type", kind)))
-    traffic: Labelled = {"tx": FieldValue(138, all_links=True), "rx": FieldValue(139, all_links=True)}
-    yield from some(
-        "gpu_nvlink_bytes_total", "Data over all NVLinks together.", "direction", traffic, 1024, counter=True
-    )
+    traffic = Family("gpu_nvlink_bytes_total", "Data over one NVLink.", counter=True)
+    for direction, number in {"tx": 138, "rx": 139}.items():
+        for link in range(MOST_NVLINKS):
+            labels = (("link", str(link)), ("direction", direction))
+            yield Series(traffic, FieldValue(number, link), 1024, labels)
 
 
 def _fabric() -> Iterator[Series]:

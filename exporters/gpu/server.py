@@ -1,5 +1,6 @@
 """Serving the GPUs' metrics over HTTP until told to stop."""
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.model.gpu_fault_files import read_catalogue
 
 WAITING_CONNECTIONS = 256
+_M_ARENA_MAX = -8
+"""mallopt's name for how many pools of memory threads may open; each keeps what it once had."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -31,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server_version = "fleetward"
-    timeout = 30.0
+    timeout = 120.0
     wbufsize: ClassVar[int] = 65536
     server: _Server
 
@@ -69,6 +72,7 @@ def serve(
     Raises OutOfReachError where NVML or its driver is not there, FleetwardError where the address cannot be had. Call
     it from the main thread, before any other is started: it forks, and takes over both signals.
     """
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     log = KernelLog(kernel_log)
     watch = Watch(interval_seconds, log)
     stopped = stop_on_signals()

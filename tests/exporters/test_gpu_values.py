@@ -137,8 +137,6 @@ PLAIN: dict[str, Change] = {
     "gpu_pcie_errors_total.unsupported_request": ("pcie_unsupported_requests=69", 69),
     "gpu_pcie_errors_total.lcrc": ("pcie_lcrc_errors=71", 71),
     "gpu_pcie_errors_total.lane": ("pcie_lane_errors=72", 72),
-    "gpu_nvlink_bytes_total.tx": ("nvlink.all.tx_kib=81", 18 * 81 * 1024),
-    "gpu_nvlink_bytes_total.rx": ("nvlink.all.rx_kib=82", 18 * 82 * 1024),
     "gpu_fabric_state": ("fabric_state=2", 2),
     "gpu_fabric_status_code": ("fabric_status=999", 999),
 }
@@ -157,6 +155,11 @@ CHANGES: dict[str, Change] = {
     **{
         f"gpu_nvlink_errors_total.{link}.{kind}": (f"nvlink.{link}.{kind}_errors={100 + link}", 100.0 + link)
         for kind in ("replay", "recovery", "crc")
+        for link in range(MOST_NVLINKS)
+    },
+    **{
+        f"gpu_nvlink_bytes_total.{link}.{way}": (f"nvlink.{link}.{way}_kib={200 + link}", (200.0 + link) * 1024)
+        for way in ("tx", "rx")
         for link in range(MOST_NVLINKS)
     },
 }

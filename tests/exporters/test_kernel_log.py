@@ -2,6 +2,7 @@
 
 import os
 import string
+import time
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,11 @@ def test_records_come_one_a_read_as_from_the_kernel(tmp_path: Path) -> None:
         reader.close()
     finally:
         os.close(keeps_open)
+
+
+def test_a_device_that_is_always_at_its_end_costs_no_processor() -> None:
+    log = KernelLog(Path("/dev/null"))
+    began = time.process_time()
+    assert log.wait(1.0) is None
+    log.close()
+    assert time.process_time() - began < 0.2

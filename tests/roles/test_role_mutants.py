@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant(
         "alertmanager",
         "templates/alertmanager.yml.j2",
-        "            type: Bearer\n",
-        "            type: Basic\n",
+        "alertname = Watchdog]",
+        "alertname = Watchman]",
         "test_the_daemon_gets_an_alert_at_once_with_the_token_and_the_watchdog_not",
     ),
     Mutant(
