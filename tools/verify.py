@@ -32,7 +32,7 @@ def pytest(title: str, minutes: float, *words: str) -> Piece:
 PIECES = (
     pytest(
         "the end-to-end tests and Slurm's contract on forky",
-        8,
+        15,
         "-m",
         "(slurm or lab) and not verify",
         "--suite",
@@ -42,7 +42,14 @@ PIECES = (
     pytest("a cluster without one of the roles, for every role", 28, "-m", "verify", "tests/e2e/test_missing_role.py"),
     pytest("a whole lab from a bare image", 8, "-m", "verify", "tests/e2e/test_bare.py"),
     pytest("the loop, killed at every point", 20, "-m", "verify", "tests/e2e/test_crash.py"),
-    pytest("the loop without one of its parts", 20, "-m", "verify", "tests/e2e/test_loop_without.py"),
+    pytest("the loop without one of its parts", 26, "-m", "verify", "tests/e2e/test_loop_without.py"),
+    pytest(
+        "two other pages, and stops in a run",
+        13,
+        "-m",
+        "verify",
+        *(f"tests/e2e/test_{x}.py" for x in ("other_pages", "outages")),
+    ),
     pytest("a quarter of an hour of jobs and faults", 18, "-m", "verify", "tests/e2e/test_soak.py"),
     pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
     pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),
