@@ -24,6 +24,10 @@ _KEPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """They are for the parent, which ends this process by closing its socket."""
 
 
+class ForksGoneError(Exception):
+    """The process that forks is gone, and every process that it forked."""
+
+
 class Forks:
     """Starts and ends processes by a number of one's own, the lane; at most one process a lane is alive."""
 
@@ -56,12 +60,12 @@ class Forks:
         self._tell(_KILL, lane)
 
     def ended(self) -> list[int]:
-        """Return the lanes whose process has ended since the last call."""
-        lanes = []
+        """Return the lanes whose process has ended since the last call; ForksGoneError where nothing forks any more."""
+        lanes: list[int] = []
         while select.select([self._socket], [], [], 0)[0]:
             message = self._socket.recv(_MESSAGE_BYTES)
             if not message:
-                break
+                raise ForksGoneError("the process that forks the others was killed")
             lanes.append(message[1])
         return lanes
 

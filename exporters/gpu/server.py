@@ -74,8 +74,13 @@ def serve(
     """
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     log = KernelLog(kernel_log)
-    watch = Watch(interval_seconds, log)
-    stopped = stop_on_signals()
+    stopped, broken = stop_on_signals(), threading.Event()
+
+    def give_up() -> None:
+        broken.set()
+        stopped.set()
+
+    watch = Watch(interval_seconds, give_up, log)
     if not log.readable:
         announce(f"{kernel_log} cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again")
     try:
@@ -96,6 +101,8 @@ def serve(
         server.server_close()
     finally:
         watch.stop()
+    if broken.is_set():
+        raise FleetwardError("the process that looks at the GPUs was killed; started again, all is looked at anew")
 
 
 def _listening(listen: str) -> _Server:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from fleetward.exporters.gpu.forks import Forks
+from fleetward.exporters.gpu.forks import Forks, ForksGoneError
 from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid, bus_address
 from fleetward.exporters.gpu.lane import MOST_GPUS, Boards, run_lane
 from fleetward.exporters.gpu.lanes import Assign, Kill, Lanes, Order, Start
@@ -33,10 +33,15 @@ class Watch:
     def __init__(
         self,
         interval_seconds: float,
-        kernel_log: KernelLog | None = None,
+        broken: Callable[[], None],
+        kernel_log: KernelLog,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take memory and fork the process that forks; nothing is looked at yet."""
+        """Take memory and fork the process that forks; nothing is looked at yet.
+
+        `broken` is called where nothing can be looked at any more, from another thread.
+        """
+        self._broken = broken
         self._boards = Boards(interval_seconds)
         self._forks = Forks(lambda lane: run_lane(self._boards, lane))
         self._lanes = Lanes()
@@ -56,8 +61,8 @@ class Watch:
         self._count = 0
         self._cost, self._cost_until = OwnCost(0, 0, 0, 0), 0.0
         self._threads = [
-            threading.Thread(target=target, name=name, daemon=True)
-            for name, target in (
+            threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
+            for name, work in (
                 ("gpu-lanes", self._step_until_stopped),
                 ("gpu-xid", self._count_xids_until_stopped),
                 ("kernel-log", self._read_kernel_log_until_stopped),
@@ -101,7 +106,7 @@ class Watch:
                 xids=self._xids.counts(),
                 errors=errors,
                 killed=self._lanes.killed,
-                kernel_log_readable=self._kernel_log is not None and self._kernel_log.readable,
+                kernel_log_readable=self._kernel_log.readable,
                 strange_xids=self._strange_xids,
             )
 
@@ -109,7 +114,7 @@ class Watch:
         """Return what all processes of this exporter take; looked at anew every COST_SECONDS."""
         with self._lock:
             if self._clock() >= self._cost_until:
-                tallies = [self._boards.tallies.read(lane) for lane in self._running]
+                tallies = [self._boards.tallies.read(lane) for lane in tuple(self._running)]
                 self._cost = own_cost([self._forks.process, *(one[3] for one in tallies if one)])
                 self._cost_until = self._clock() + COST_SECONDS
             return self._cost
@@ -143,6 +148,16 @@ class Watch:
         return GpuReading(
             identity, reading.values, reading.processes, reading.failure, reading.taken_at, reading.seconds
         )
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do a thread's work; where it ends before its time, whatever the reason, so does all."""
+        try:
+            work()
+        except ForksGoneError:
+            return
+        finally:
+            if not self._stop.is_set():
+                self._broken()
 
     def _step_until_stopped(self) -> None:
         while not self._stop.is_set():
@@ -192,8 +207,6 @@ class Watch:
                     self._xids.add(XidEvent(*json.loads(line)), Source.NVML, self._clock())
 
     def _read_kernel_log_until_stopped(self) -> None:
-        if self._kernel_log is None:
-            return
         while not self._stop.is_set():
             found = self._kernel_log.wait(WAIT_SECONDS)
             if found is not None:

@@ -203,6 +203,11 @@ def test_its_processes_may_be_killed_at_any_time(played: "PlayedNode", exporter:
     wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="31") == 1, 30)
 
 
+def test_without_the_process_that_forks_it_ends_for_systemd_to_start_it_again(exporter: Exporter) -> None:
+    os.kill(descendants(exporter.process.pid)[0], signal.SIGKILL)
+    assert exporter.process.wait(timeout=10) == 1
+
+
 def test_two_hundred_scrapes_at_once_are_all_answered(exporter: Exporter) -> None:
     with ThreadPoolExecutor(200) as pool:
         pages = list(pool.map(lambda _: exporter.scrape(), range(200)))
