@@ -13,6 +13,18 @@ EVENTS = "/run/fleetward/nvml/events"
 KERNEL_LOG = "/run/fleetward/nvml/kmsg"
 """What plays /dev/kmsg: the containers of a lab share the kernel of the machine that they are on."""
 
+JOURNAL = r"""
+machine=$(cat /etc/machine-id) boot=$(tr -d - < /proc/sys/kernel/random/boot_id)
+folder=/var/log/journal/$machine since=$(awk '{printf "%d", $1 * 1000000}' /proc/uptime)
+mkdir -p "$folder"
+printf %s "$1" | sed 's/^[^;]*;//' | while IFS= read -r message; do
+    printf '__REALTIME_TIMESTAMP=%s\n__MONOTONIC_TIMESTAMP=%s\n_BOOT_ID=%s\n' "$(date +%s%6N)" "$since" "$boot"
+    printf '_MACHINE_ID=%s\n_HOSTNAME=%s\n_TRANSPORT=kernel\n' "$machine" "$(hostname)"
+    printf 'SYSLOG_IDENTIFIER=kernel\nSYSLOG_FACILITY=0\nPRIORITY=3\nMESSAGE=%s\n\n' "$message"
+done | /usr/lib/systemd/systemd-journal-remote --output="$folder/kernel.journal" - > /dev/null 2>&1
+"""
+"""Puts lines of the kernel into the journal, as journald would: in a container it reads no kernel's log."""
+
 
 def inject(engine: Engine, spec: LabSpec, node: str, fault: Fault) -> None:
     """Make a fault on a node: the scenario, lines in the kernel's log and NVML events, as the fault says."""
@@ -53,3 +65,5 @@ def _write(engine: Engine, spec: LabSpec, node: str, change: Change) -> None:
     )
     written = [change.scenario.render(), change.kernel_log, change.events]
     engine.execute(spec.container(node), ["sh", "-c", script, "fault", *written])
+    if change.kernel_log:
+        engine.execute(spec.container(node), ["sh", "-c", JOURNAL, "journal", change.kernel_log])

@@ -33,6 +33,7 @@ BAKED = (
         "mariadb-server",
     ),
     *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "postgresql", "gcc", "libc6-dev"),
+    "systemd-journal-remote",
 )
 """What the roles would install: found there, it costs no time when the lab starts."""
 

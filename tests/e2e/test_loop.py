@@ -66,6 +66,7 @@ def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain) -> None:
     assert {"alert", "run", "step", "claim", "close"} <= set(kinds)
     steps = {step["name"]: step["state"] for step in whole["runs"][-1]["steps"]}
     assert steps == dict.fromkeys(STEPS, "done")
+    assert "GPU has fallen off the bus" in whole["runs"][-1]["steps"][0]["output"], "the look shows the kernel's log"
     assert timeline_rows(lab, incident["id"]) == len(kinds)
     assert node(lab, hand.node) == {"state": ["IDLE", "DRAIN"], "reason": hand.reason}
 
