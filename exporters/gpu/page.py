@@ -3,7 +3,8 @@
 Every series of a GPU has the labels `gpu` (NVML's index) and `uuid`, and nothing else that a target could have:
 `cluster`, `node` and `rack` are target labels that Prometheus adds from the rendered target file, so that the exporter
 needs no configuration and `honor_labels` stays off. What a GPU is (model, serial, bus id) is in `gpu_info`
-alone, to be joined on (node, uuid).
+alone, to be joined on (node, uuid); whose work it does in `gpu_job_info` alone. The job is `job_id` there, since `job`
+is a label of Prometheus' own.
 
 It is written here rather than by prometheus_client: a page has some 1,400 lines, and this takes a tenth of the time.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, Snapshot
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot
 from fleetward.exporters.gpu.series import Family, Series
 from fleetward.exporters.gpu.series_list import SERIES
 
@@ -85,6 +86,7 @@ class Page:
         _state(writer, snapshot, now)
         self._numbers(writer, snapshot.gpus)
         self._xids(writer, snapshot)
+        _jobs(writer, snapshot)
         _driver(writer, snapshot)
         _exporter(writer, snapshot, now, own)
         return writer.text()
@@ -170,6 +172,33 @@ def _about(identity: GpuIdentity) -> dict[str, str]:
     }
 
 
+def _jobs(writer: Writer, snapshot: Snapshot) -> None:
+    readings = {one.identity.index: one for one in sorted(snapshot.gpus, key=lambda one: one.up)}
+    at_work = [(readings[job.index], job) for job in snapshot.jobs if job.index in readings]
+    writer.family(
+        Family("gpu_job_info", "Whose job the GPU works for; always 1."),
+        ((_about_job(reading.identity, job), 1) for reading, job in at_work),
+    )
+    allocated = {reading.identity.index: reading for reading, _ in at_work if reading.up}
+    writer.family(
+        Family("gpu_allocated_idle", "1 where the GPU belongs to a job and no process computes on it."),
+        ((labels_of(one.identity), float(not one.processes)) for one in allocated.values()),
+    )
+
+
+def _about_job(identity: GpuIdentity, job: GpuJob) -> dict[str, str]:
+    return {
+        **labels_of(identity),
+        **({} if job.instance is None else {"gpu_instance": str(job.instance)}),
+        "job_id": job.job,
+        "user": job.user,
+        "account": job.account,
+        "partition": job.partition,
+        "array_task": job.array_task,
+        "attempt": job.attempt,
+    }
+
+
 def _driver(writer: Writer, snapshot: Snapshot) -> None:
     census = snapshot.census
     versions = {"driver_version": census.driver, "nvml_version": census.nvml, "cuda_version": census.cuda}
@@ -194,6 +223,11 @@ def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> N
             "gpu_exporter_strange_xids_total",
             "XIDs in the kernel's log of an address at which no GPU has been seen.",
             snapshot.strange_xids,
+        ),
+        (
+            "gpu_exporter_job_map_errors_total",
+            "Files and lines of the job map that were wrong and left out.",
+            snapshot.job_map_errors,
         ),
         ("process_start_time_seconds", "When the exporter began, in Unix time.", own.started_at),
         ("process_cpu_seconds_total", "Processor time of all its processes.", own.cpu_seconds),

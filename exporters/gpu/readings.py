@@ -102,6 +102,23 @@ class XidEvent:
 
 
 @dataclass(frozen=True)
+class GpuJob:
+    """A job that a GPU, or a part of it, works for; a word that is not known is empty."""
+
+    index: int
+    job: str
+    """Slurm's number of it."""
+    instance: int | None = None
+    """NVML's number of the MIG instance; None for the whole GPU."""
+    user: str = ""
+    account: str = ""
+    partition: str = ""
+    array_task: str = ""
+    attempt: str = ""
+    """How often Slurm has put it back into the queue."""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What a scrape is answered from."""
 
@@ -117,3 +134,8 @@ class Snapshot:
     """Whether XIDs are read from the kernel's log too."""
     strange_xids: int = 0
     """XIDs in the kernel's log of an address at which no GPU has been seen."""
+    last_xids: Mapping[str, int] = field(default_factory=dict)
+    """The newest XID of each GPU that had one, by its uuid."""
+    jobs: tuple[GpuJob, ...] = ()
+    job_map_errors: int = 0
+    """What was wrong in the job map so far."""

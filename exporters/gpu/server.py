@@ -1,14 +1,18 @@
 """Serving the GPUs' metrics over HTTP until told to stop."""
 
 import ctypes
+import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+from fleetward.exporters.gpu.dcgm_page import render as render_dcgm
+from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
 from fleetward.exporters.gpu.watch import Watch
@@ -27,6 +31,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = WAITING_CONNECTIONS
     render: Callable[[bool], str]
+    has_openmetrics = True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -42,7 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
+            wanted = "application/openmetrics-text" in self.headers.get("Accept", "")
+            openmetrics = wanted and self.server.has_openmetrics
             body = self.server.render(openmetrics).encode()
             self._answer(HTTPStatus.OK, OPENMETRICS if openmetrics else TEXT, body)
         elif path == "/":
@@ -66,8 +72,11 @@ def serve(
     interval_seconds: float,
     announce: Callable[[str], None],
     kernel_log: Path = KERNEL_LOG,
+    job_map: Path = JOB_MAP,
+    *,
+    dcgm_names: bool = False,
 ) -> None:
-    """Serve `/metrics` until SIGTERM or SIGINT.
+    """Serve `/metrics` until SIGTERM or SIGINT; with dcgm-exporter's page behind ours, in its format, where asked.
 
     Raises OutOfReachError where NVML or its driver is not there, FleetwardError where the address cannot be had. Call
     it from the main thread, before any other is started: it forks, and takes over both signals.
@@ -87,11 +96,9 @@ def serve(
         census = watch.start()
         if census.failure:
             raise OutOfReachError(census.failure)
-        page = Page(read_catalogue().fatal_xids())
         server = _listening(listen)
-        server.render = lambda openmetrics: page.render(
-            watch.snapshot(), time.monotonic(), watch.cost(), openmetrics=openmetrics
-        )
+        server.render = _renderer(watch, JobMap(job_map), dcgm_names=dcgm_names)
+        server.has_openmetrics = not dcgm_names  # there their counters would need other names
         url = f"http://{listen.rpartition(':')[0]}:{server.server_port}/metrics"
         announce(f"serving GPU metrics on {url} every {interval_seconds:g} s")
         thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
@@ -103,6 +110,21 @@ def serve(
         watch.stop()
     if broken.is_set():
         raise FleetwardError("the process that looks at the GPUs was killed; started again, all is looked at anew")
+
+
+def _renderer(watch: Watch, job_map: JobMap, *, dcgm_names: bool) -> Callable[[bool], str]:
+    """Return what makes the page of now, in OpenMetrics or not."""
+    catalogue, hostname = read_catalogue(), socket.gethostname()
+    page = Page(catalogue.fatal_xids())
+
+    def render(openmetrics: bool) -> str:
+        snapshot = watch.snapshot()
+        jobs, errors = job_map.look({one.identity.index for one in snapshot.gpus})
+        snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors)
+        text = page.render(snapshot, time.monotonic(), watch.cost(), openmetrics=openmetrics)
+        return text + render_dcgm(snapshot, hostname, lambda xid: catalogue.xid(xid).meaning) if dcgm_names else text
+
+    return render
 
 
 def _listening(listen: str) -> _Server:

@@ -108,6 +108,7 @@ class Watch:
                 killed=self._lanes.killed,
                 kernel_log_readable=self._kernel_log.readable,
                 strange_xids=self._strange_xids,
+                last_xids=self._xids.last(),
             )
 
     def cost(self) -> OwnCost:

@@ -36,6 +36,7 @@ class XidCounts:
     def __init__(self) -> None:
         """Begin with no fault."""
         self._counts: Counter[XidEvent] = Counter()
+        self._last: dict[str, int] = {}
         self._recent: dict[XidEvent, list[_Fault]] = {}
 
     def add(self, event: XidEvent, source: Source, now: float) -> bool:
@@ -48,8 +49,13 @@ class XidCounts:
             return False
         recent.append(_Fault(now, {source}))
         self._counts[event] += 1
+        self._last[event.uuid] = event.xid
         return True
 
     def counts(self) -> Mapping[XidEvent, int]:
         """Return a copy of the counts."""
         return dict(self._counts)
+
+    def last(self) -> Mapping[str, int]:
+        """Return the XID that was counted last on each GPU, by its uuid."""
+        return dict(self._last)

@@ -33,7 +33,21 @@ def exporter() -> None:
     metavar="FILE",
     help="Where XIDs are read from, besides NVML.",
 )
-def gpu(listen: str, interval: float, kernel_log: Path) -> None:
+@click.option(
+    "--job-map",
+    type=click.Path(path_type=Path),
+    default="/run/fleetward/jobs",
+    show_default=True,
+    metavar="DIR",
+    help="Where Slurm's prolog and epilog write whose job each GPU works for; it need not be there.",
+)
+@click.option(
+    "--dcgm-names",
+    is_flag=True,
+    help="Serve dcgm-exporter's default set too, under its names, types, units and labels, behind our own: dashboards "
+    "made for it work, and so do our alerts. The page is then in Prometheus' text format only, as theirs is.",
+)
+def gpu(listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_names: bool) -> None:
     """Serve what NVML and the kernel's log say of this node's GPUs, until SIGTERM.
 
     Exit code 3: NVML or its driver is not there.
@@ -42,7 +56,7 @@ def gpu(listen: str, interval: float, kernel_log: Path) -> None:
     from fleetward.exporters.listening import parse_listen
 
     parse_listen(listen)  # a wrong address is told before the driver is asked
-    serve(listen, interval, _tell, kernel_log)
+    serve(listen, interval, _tell, kernel_log, job_map, dcgm_names=dcgm_names)
 
 
 @exporter.command()

@@ -21,10 +21,15 @@ class Exporter:
     """What it said before it served."""
 
     def scrape(self) -> str:
+        return self.asked("")[1]
+
+    def asked(self, accept: str) -> tuple[str, str]:
+        """Return the content's type and the page, for one who accepts such a type."""
         connection = http.client.HTTPConnection(self.address, timeout=5)
         try:
-            connection.request("GET", "/metrics")
-            return connection.getresponse().read().decode()
+            connection.request("GET", "/metrics", headers={"Accept": accept} if accept else {})
+            answer = connection.getresponse()
+            return answer.headers["Content-Type"], answer.read().decode()
         finally:
             connection.close()
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fleetward.exporters.gpu.page import OwnCost, Page
-from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, Snapshot, XidEvent
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot, XidEvent
 from fleetward.exporters.gpu.series import Call, FieldValue, Gpm, Series
 from fleetward.exporters.gpu.series_list import SERIES
 from fleetward.exporters.gpu.series_load import CLOCK_EVENT_REASONS
@@ -148,6 +149,41 @@ def test_no_series_has_a_label_that_its_target_has(recorded: "Recorded") -> None
     target_labels = {"cluster", "node", "rack", "hardware_profile", "instance", "job"}
     for _, labels in samples(recorded.snapshot()):
         assert not target_labels & {name for name, _ in labels}
+
+
+def test_whose_job_a_gpu_works_for_stands_in_one_metric(recorded: "Recorded") -> None:
+    jobs = (
+        GpuJob(0, "4711", None, "ada", "physics", "gpu", "7", "2"),
+        GpuJob(0, "4712"),
+        GpuJob(1, "4713", 5, 'o"dd\\'),
+        GpuJob(9, "4714"),
+    )
+    found = samples(replace(recorded.snapshot(), jobs=jobs, job_map_errors=3))
+    known = {"user": "ada", "account": "physics", "partition": "gpu", "array_task": "7", "attempt": "2"}
+    rest = dict.fromkeys(known, "")
+    assert [(dict(labels), number) for (name, labels), number in found.items() if name == "gpu_job_info"] == [
+        ({"gpu": "0", "uuid": "GPU-0", "job_id": "4711", **known}, 1),
+        ({"gpu": "0", "uuid": "GPU-0", "job_id": "4712", **rest}, 1),
+        ({"gpu": "1", "uuid": "GPU-1", "job_id": "4713", "gpu_instance": "5", **rest, "user": 'o"dd\\'}, 1),
+    ]
+    assert found["gpu_exporter_job_map_errors_total", ()] == 3
+    assert {name for name, labels in found if {"job_id", "user"} & set(dict(labels))} == {"gpu_job_info"}
+
+
+def test_a_gpu_that_belongs_to_a_job_and_has_no_process_is_allocated_idle(recorded: "Recorded") -> None:
+    busy, idle, free = recorded.gpus()
+    gpus = (busy, replace(idle, processes=()), replace(free, processes=()), recorded.reading(3, lost=True))
+    jobs = tuple(GpuJob(index, "5") for index in (0, 1, 3))
+    found = samples(Snapshot(gpus, jobs=jobs))
+    shown = {dict(labels)["gpu"]: number for (name, labels), number in found.items() if name == "gpu_allocated_idle"}
+    assert shown == {"0": 0, "1": 1}, "neither one without a job, nor one that does not answer"
+    assert {dict(labels)["gpu"] for name, labels in found if name == "gpu_job_info"} == {"0", "1", "3"}
+
+
+def test_a_job_is_of_the_gpu_that_has_the_index_now(recorded: "Recorded") -> None:
+    gone = GpuReading(GpuIdentity(0, "GPU-gone"), None, failure="the driver no longer lists it")
+    found = samples(Snapshot((recorded.reading(0), gone), jobs=(GpuJob(0, "5"),)))
+    assert [dict(labels)["uuid"] for name, labels in found if name == "gpu_job_info"] == ["GPU-0"]
 
 
 UNIT_OR_COUNT = re.compile(

@@ -36,6 +36,16 @@ def test_another_gpu_another_code_and_a_later_time_are_other_faults() -> None:
     assert sum(counts.counts().values()) == 4
 
 
+def test_the_last_xid_of_each_gpu_is_kept() -> None:
+    counts = XidCounts()
+    assert counts.last() == {}
+    counts.add(XidEvent(3, "GPU-3", 31), Source.NVML, 10)
+    counts.add(XidEvent(4, "GPU-4", 94), Source.NVML, 11)
+    counts.add(LOST, Source.NVML, 12)
+    counts.add(XidEvent(3, "GPU-3", 31), Source.KERNEL, 13)  # the first again, from another source
+    assert counts.last() == {"GPU-3": 79, "GPU-4": 94}
+
+
 @given(faults, sources, st.data())
 def test_however_late_each_source_is_a_fault_is_counted_once(
     faults: list[float], sources: list[Source], data: st.DataObject

@@ -1,0 +1,175 @@
+r"""Whose job each GPU works for, read from a folder that Slurm's prolog and epilog keep.
+
+The folder has one file for each GPU that a job holds. Its name is NVML's index of the GPU, such as `3`, or index and
+MIG instance, such as `3.1`. Each line is one job: its id, and behind it, if anything is known, words of the form
+`key=value`, each with a tab before it. The keys are `user`, `account`, `partition`, `array_task` and `attempt`; others
+are passed over. Lines end with a newline, text is UTF-8:
+
+    4711\tuser=ada\taccount=physics\tpartition=gpu\tattempt=0
+
+A folder as dcgm-exporter reads it, with ids alone, is read too. Files are put in place by rename. Names that begin with
+a point belong to whoever writes the folder. What is wrong is left out and counted once for each version of a file: a
+line without its newline may be half written, and a wrong job is worse than none.
+"""
+
+import os
+import re
+import stat
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetward.exporters.gpu.readings import GpuJob
+
+JOB_MAP = Path("/run/fleetward/jobs")
+MOST_FILES = 512
+"""Whole GPUs and MIG instances of one node are fewer."""
+MOST_BYTES = 16 * 1024
+MOST_JOBS = 32
+"""Of one file: as many as may share a GPU."""
+MOST_LETTERS = 128
+"""Of one label."""
+
+_NAME = re.compile(r"(0|[1-9]\d{0,3})(?:\.(0|[1-9]\d{0,3}))?", re.ASCII)
+_JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
+_WORDS = ("user", "account", "partition", "array_task", "attempt")
+"""In the order of GpuJob."""
+
+Signature = tuple[int, ...]
+"""What is different after a file was changed."""
+
+
+@dataclass
+class _File:
+    signature: Signature
+    jobs: tuple[GpuJob, ...]
+    stranger_counted: bool = False
+    """Whether it was counted that it is of a GPU that is not there."""
+
+
+class JobMap:
+    """Reads the folder again at each look; a file that has not changed is only asked for its times."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read nothing yet; the folder need not be there."""
+        self._folder = folder
+        self._files: dict[str, _File] = {}
+        self._errors = 0
+        self._too_many: Signature = ()
+        self._lock = threading.Lock()
+
+    def look(self, gpus: Collection[int]) -> tuple[tuple[GpuJob, ...], int]:
+        """Return the jobs of these GPUs, by index, and how much was wrong so far; several threads may ask at once."""
+        with self._lock:
+            self._look()
+            jobs: list[GpuJob] = []
+            for file in self._files.values():
+                there = [job for job in file.jobs if job.index in gpus]
+                if len(there) < len(file.jobs) and not file.stranger_counted:
+                    file.stranger_counted = True
+                    self._errors += 1
+                jobs += there
+            return tuple(sorted(jobs, key=_order)), self._errors
+
+    def _look(self) -> None:
+        names = self._names()
+        for name in self._files.keys() - set(names):
+            del self._files[name]
+        for name in names:
+            signature = _signature(self._folder / name)
+            known = self._files.get(name)
+            if signature and (known is None or known.signature != signature):
+                jobs, errors = _read(self._folder / name)
+                self._files[name] = _File(signature, jobs)
+                self._errors += errors
+
+    def _names(self) -> list[str]:
+        """Return the names of at most MOST_FILES files."""
+        names: list[str] = []
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if len(names) == MOST_FILES:
+                        self._count_too_many()
+                        break
+                    names.append(entry.name)
+        except FileNotFoundError:
+            return []  # no job has run since the node was started
+        except OSError:
+            self._errors += 1
+        return names
+
+    def _count_too_many(self) -> None:
+        signature = _signature(self._folder)
+        if signature != self._too_many:
+            self._too_many = signature
+            self._errors += 1
+
+
+def _signature(path: Path) -> Signature:
+    """Return nothing where it has gone."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
+def _read(path: Path) -> tuple[tuple[GpuJob, ...], int]:
+    """Return a file's jobs, and how much in it is wrong."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return (), 1
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        return (), 0  # the job has just ended
+    except OSError:
+        return (), 1
+    if content is None or len(content) > MOST_BYTES:
+        return (), 1
+    index, instance = int(match[1]), None if match[2] is None else int(match[2])
+    *lines, half = content.split(b"\n")
+    jobs: dict[str, GpuJob] = {}
+    errors = int(half != b"") + int(len(lines) > MOST_JOBS)
+    for line in lines[:MOST_JOBS]:
+        job, wrong = _parse(line, index, instance)
+        errors += wrong
+        if job is not None:
+            jobs[job.job] = job
+    return tuple(jobs.values()), errors
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the first MOST_BYTES and one more; None for what is no plain file. Links are not followed (OSError)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return file.read(MOST_BYTES + 1)
+
+
+def _parse(line: bytes, index: int, instance: int | None) -> tuple[GpuJob | None, int]:
+    """Return the job of a line, and how much of it is wrong; a wrong word costs itself, a wrong id the line."""
+    try:
+        job, *words = line.decode().split("\t")
+    except UnicodeDecodeError:
+        return None, 1
+    if not _JOB.fullmatch(job):
+        return None, 1
+    known = dict.fromkeys(_WORDS, "")
+    wrong = 0
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or len(value) > MOST_LETTERS or not value.isprintable():
+            wrong += 1
+        elif key in known:
+            known[key] = value
+    return GpuJob(index, job, instance, *(known[key] for key in _WORDS)), wrong
+
+
+def _order(job: GpuJob) -> tuple[int, int, str]:
+    return (job.index, -1 if job.instance is None else job.instance, job.job)
