@@ -42,3 +42,12 @@ void name_gpu(const struct settings *settings, unsigned int index, struct gpu *g
     if (gpu->text[GSP_VERSION][0] == '\0')
         memcpy(gpu->text[GSP_VERSION], settings->driver_text[VERSION], TEXT_SIZE);
 }
+
+nvmlReturn_t copy_text(const char *text, char *buffer, unsigned int length)
+{
+    REQUIRE(buffer != NULL);
+    if (strlen(text) >= length)
+        return NVML_ERROR_INSUFFICIENT_SIZE;
+    memcpy(buffer, text, strlen(text) + 1);
+    return NVML_SUCCESS;
+}

@@ -1,60 +1,13 @@
 /* How every call gets in: the driver's state, what the scenario does to the call, and a copy of the GPU asked about. */
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "state.h"
 
 static const double HANG_LOOK_MS = 10;
 
-struct gpu_handle {
-    char none;
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int users;
-/* Of each GPU: first the handle of the whole, then those of its MIG instances. Only their addresses matter. */
-static struct gpu_handle handles[MAX_GPUS][1 + MAX_INSTANCES];
-
-double seconds_of(int clock)
-{
-    struct timespec now;
-    clock_gettime((clockid_t)clock, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-void sleep_ms(double milliseconds)
-{
-    long long nanoseconds = (long long)(milliseconds * 1e6);
-    struct timespec pause = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
-    if (nanoseconds > 0)
-        nanosleep(&pause, NULL);
-}
-
-nvmlDevice_t handle_of(unsigned int index, int instance)
-{
-    return &handles[index][1 + instance];
-}
-
-/* Compared one by one, since an address that is not ours may not be subtracted from one that is. */
-static int locate(nvmlDevice_t handle, int *instance)
-{
-    for (int index = 0; index < MAX_GPUS; index++)
-        for (int place = 0; place <= MAX_INSTANCES; place++)
-            if (handle == &handles[index][place]) {
-                *instance = place - 1;
-                return index;
-            }
-    *instance = -1;
-    return RULE_OF_DRIVER;
-}
-
-int device_of(nvmlDevice_t handle)
-{
-    int instance;
-    return locate(handle, &instance);
-}
-
 static void fill_device(const struct settings *settings, unsigned int index, struct gpu *gpu)
 {
     gpu->index = index;
@@ -174,15 +127,6 @@ void links_of(unsigned int index, struct links *links)
     pthread_mutex_lock(&lock);
     *links = settings_current()->links[index];
     pthread_mutex_unlock(&lock);
-}
-
-nvmlReturn_t copy_text(const char *text, char *buffer, unsigned int length)
-{
-    REQUIRE(buffer != NULL);
-    if (strlen(text) >= length)
-        return NVML_ERROR_INSUFFICIENT_SIZE;
-    memcpy(buffer, text, strlen(text) + 1);
-    return NVML_SUCCESS;
 }
 
 static nvmlReturn_t initialise(struct call *call)

@@ -115,6 +115,7 @@ nvmlReturn_t device_by_index(struct call *call, unsigned int index, nvmlDevice_t
 void look_at_driver(struct driver *driver);
 void identity_of(unsigned int index, struct gpu *gpu); /* what it is called, without asking the device */
 void links_of(unsigned int index, struct links *links);
+int locate(nvmlDevice_t handle, int *instance); /* the index of its GPU, and which instance, -1 for the whole */
 int device_of(nvmlDevice_t handle); /* the index of its GPU; RULE_OF_DRIVER for a handle that is not ours */
 nvmlDevice_t handle_of(unsigned int index, int instance);
 nvmlReturn_t copy_text(const char *text, char *buffer, unsigned int length);
@@ -150,6 +151,8 @@ struct instance {
     unsigned int slices;  /* of 7 */
     unsigned int eighths; /* of the GPU's memory */
     unsigned int multiprocessors;
+    unsigned int engines; /* for copies, of decoders, for JPEG */
+    unsigned int optical_flow;
     unsigned int gpu_instance_id;
 };
 bool mig_enabled(const struct gpu *gpu);

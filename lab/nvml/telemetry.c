@@ -52,17 +52,6 @@ NVML_API nvmlReturn_t nvmlDeviceGetDynamicPstatesInfo(nvmlDevice_t device, nvmlG
     return NVML_SUCCESS;
 }
 
-struct memory memory_of(const struct gpu *gpu)
-{
-    struct memory memory = {.total = (unsigned long long)(gpu->number[MEMORY_TOTAL_MIB] * MIB)};
-    memory.reserved = (unsigned long long)(gpu->number[MEMORY_RESERVED_MIB] * MIB);
-    if (memory.reserved > memory.total)
-        memory.reserved = memory.total;
-    memory.used = (unsigned long long)model_memory_used_bytes(gpu);
-    memory.free = memory.total - memory.reserved - memory.used;
-    return memory;
-}
-
 static struct memory asked_memory(const struct gpu *gpu)
 {
     return gpu->instance < 0 ? memory_of(gpu) : mig_memory(gpu);
