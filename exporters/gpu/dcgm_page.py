@@ -5,10 +5,10 @@ series for each MIG instance too; instances are not read here.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fleetward.exporters.gpu.dcgm_names import DCGM_NAMES, XID_ERRORS, DcgmName
-from fleetward.exporters.gpu.page import Row, Writer
+from fleetward.exporters.gpu.page import Row, Writer, labelled
 from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading, Snapshot, Values
 from fleetward.exporters.gpu.series import Family
 from fleetward.exporters.gpu.series_list import BY_KEY
@@ -19,6 +19,8 @@ DIGITS = 6
 _PLACES = {one.name: tuple(BY_KEY[key] for key in one.keys) for one in DCGM_NAMES}
 
 Labels = Mapping[str, str]
+Gpu = tuple[GpuReading, Labels, list[Labels]]
+"""With the labels of all its series, and one more for each of its jobs."""
 
 
 def render(snapshot: Snapshot, hostname: str, meaning: Callable[[int], str]) -> str:
@@ -29,18 +31,27 @@ def render(snapshot: Snapshot, hostname: str, meaning: Callable[[int], str]) -> 
         if job.instance is None:
             jobs[job.index].append(job.job)
     gpus = [
-        (reading, _labels(reading.identity, hostname, snapshot.census.driver), jobs.get(reading.identity.index, []))
+        (reading, _labels(reading.identity, hostname, snapshot.census.driver), _by_job(jobs[reading.identity.index]))
         for reading in snapshot.gpus
         if reading.identity.uuid
     ]
+    begins = [
+        (reading.values, [labelled({**labels, **of_job}) for of_job in its_jobs]) for reading, labels, its_jobs in gpus
+    ]
     for one in DCGM_NAMES:
-        rows: list[Row] = []
-        for reading, labels, its_jobs in gpus:
-            found = _last_xid(reading, snapshot, meaning) if one is XID_ERRORS else _number(reading.values, one)
-            if found is not None:
-                more, value = found
-                rows += [({**labels, **more, **of_job}, value) for of_job in _by_job(its_jobs)]
-        writer.family(Family(one.name, one.help, one.counter), rows)
+        family = Family(one.name, one.help, one.counter)
+        if one is XID_ERRORS:
+            writer.family(family, _last_xids(gpus, snapshot.last_xids, meaning))
+            continue
+        lines = [
+            f"{one.name}{begin} {number!r}\n"
+            for values, its_begins in begins
+            if (number := _number(values, one)) is not None
+            for begin in its_begins
+        ]
+        if lines:
+            writer.head(family)
+            writer.lines += lines
     return writer.text()
 
 
@@ -67,15 +78,18 @@ def _by_job(jobs: list[str]) -> list[Labels]:
     return [{"hpc_job": job} for job in jobs] or [{}]
 
 
-def _number(values: Values | None, one: DcgmName) -> tuple[Labels, float] | None:
+def _number(values: Values | None, one: DcgmName) -> float | None:
     """Return nothing where the GPU does not answer, or lacks what it is made of."""
     if values is None:
         return None
     there = [number for place in _PLACES[one.name] if (number := values[place]) is not None]
-    return ({}, round(sum(there) * one.factor, DIGITS)) if len(there) == len(one.keys) else None
+    return round(sum(there) * one.factor, DIGITS) if len(there) == len(one.keys) else None
 
 
-def _last_xid(reading: GpuReading, snapshot: Snapshot, meaning: Callable[[int], str]) -> tuple[Labels, float]:
-    """Return it for a lost GPU too: the XID is then all that tells of it."""
-    xid = snapshot.last_xids.get(reading.identity.uuid, 0)
-    return {"err_code": str(xid), "err_msg": meaning(xid) if xid else "no XID so far"}, float(xid)
+def _last_xids(gpus: Iterable[Gpu], xids: Mapping[str, int], meaning: Callable[[int], str]) -> Iterator[Row]:
+    """Yield a lost GPU's too: the XID is then all that tells of it."""
+    for reading, labels, its_jobs in gpus:
+        xid = xids.get(reading.identity.uuid, 0)
+        said = {"err_code": str(xid), "err_msg": meaning(xid) if xid else "no XID so far"}
+        for of_job in its_jobs:
+            yield {**labels, **said, **of_job}, float(xid)

@@ -9,6 +9,9 @@
 # for no lock and always exits 0. Each job has a line of its own in `.parts/GPU/`, and a GPU's file is put together from
 # them and renamed into place, again and again until it says what they say: however many do so at once, the last one
 # sees the lines of all.
+#
+# Where Slurm hands out MIG instances it numbers these and not the GPUs (CUDA_VISIBLE_DEVICES then names them): a number
+# without an instance is passed over, since a wrong job is worse than none.
 set -u
 umask 022
 PATH=/usr/bin:/bin
@@ -18,6 +21,7 @@ export PATH LC_ALL
 folder=${FLEETWARD_JOB_MAP:-/run/fleetward/jobs}
 job=${SLURM_JOB_ID:-}
 gpus=${SLURM_JOB_GPUS:-}
+visible=${CUDA_VISIBLE_DEVICES:-}
 
 lines_of() {
     cat "$folder/.parts/$1/"[0-9]* 2>/dev/null
@@ -64,6 +68,7 @@ case $gpus in '' | *[!0-9.,]*) exit 0 ;; esac
 IFS=,
 for gpu in $gpus; do
     case $gpu in '' | .* | *. | *.*.*) continue ;; esac
+    case $gpu/$visible in *.*/*) ;; */MIG-*) continue ;; esac
     (add "$gpu") 2>/dev/null || echo "job map: $folder does not take job $job of GPU $gpu" >&2
 done
 exit 0

@@ -80,6 +80,12 @@ def test_instances_have_files_of_their_own(tmp_path: Path) -> None:
     assert seen(tmp_path) == (GpuJob(2, "5", 1, attempt="0"), GpuJob(2, "5", 13, attempt="0"))
 
 
+def test_a_number_that_may_be_of_an_instance_is_taken_for_no_gpu(tmp_path: Path) -> None:
+    run(tmp_path, "prolog", 5, "3,2.1", CUDA_VISIBLE_DEVICES="MIG-1a2b,MIG-3c4d")
+    run(tmp_path, "prolog", 6, "4", CUDA_VISIBLE_DEVICES="4")
+    assert [(job.index, job.instance, job.job) for job in seen(tmp_path)] == [(2, 1, "5"), (4, None, "6")]
+
+
 def test_a_job_that_was_put_back_into_the_queue_stands_there_once_with_its_new_attempt(tmp_path: Path) -> None:
     run(tmp_path, "prolog", 5, "0")
     run(tmp_path, "prolog", 5, "0", SLURM_RESTART_COUNT="1")
