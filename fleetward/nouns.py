@@ -2,6 +2,7 @@
 
 NOUNS = {
     "autopilot": "See and set how far the daemon goes by itself.",
+    "check": "Check the health of this GPU node.",
     "config": "Show the settings and where they came from.",
     "drain": "Take nodes out of service, on record.",
     "exporter": "Serve metrics to Prometheus.",

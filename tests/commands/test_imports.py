@@ -21,7 +21,7 @@ main()
     [
         ["--help"],
         ["--version"],
-        *([noun, "--help"] for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "config")),
+        *([noun, "--help"] for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "check", "config")),
         *(["incident", verb, "--help"] for verb in ("list", "show", "ack")),
         *(["runbook", verb, "--help"] for verb in ("list", "lint", "run", "approve")),
     ],

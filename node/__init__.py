@@ -1,0 +1,1 @@
+"""What runs on a GPU node to tell how it is: probes that read, checks that judge."""

@@ -1,0 +1,31 @@
+"""Every check that there is."""
+
+from collections.abc import Mapping
+
+from fleetward.node.checking import AnyCheck
+from fleetward.node.checks import (
+    bus,
+    gpu_health,
+    gpu_state,
+    host,
+    kernel_lines,
+    network,
+    services,
+    storage,
+    xids,
+)
+
+CHECKS: tuple[AnyCheck, ...] = (
+    *gpu_state.CHECKS,
+    *gpu_health.CHECKS,
+    *xids.CHECKS,
+    *kernel_lines.CHECKS,
+    *bus.CHECKS,
+    *network.CHECKS,
+    *host.CHECKS,
+    *storage.CHECKS,
+    *services.CHECKS,
+)
+BY_ID: Mapping[str, AnyCheck] = {one.id: one for one in CHECKS}
+LIMITS: Mapping[str, Mapping[str, float]] = {one.id: one.limits for one in CHECKS}
+"""What a site may set, by check, with the values that hold where it does not."""

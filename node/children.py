@@ -1,0 +1,95 @@
+"""Work in forked processes that are killed when their time is over.
+
+A thread that hangs in the kernel would keep this process from ending; a process that hangs there is left behind.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Generic, TypeVar
+
+from fleetward.exporters.gpu.forks import die_with_parent
+from fleetward.node.results import ProbeError
+
+Key = TypeVar("Key")
+T = TypeVar("T")
+
+
+class Child(Generic[T]):
+    """A process that does one piece of work and hands back what came of it."""
+
+    def __init__(self, work: Callable[[], T], limit_seconds: float) -> None:
+        """Begin; what `work` returns must be picklable."""
+        self.limit_seconds = limit_seconds
+        self.until = time.monotonic() + limit_seconds
+        here, there = Pipe(duplex=False)
+        parent = os.getpid()
+        self._process = os.fork()
+        if self._process == 0:
+            status = 1
+            try:
+                os.setpgid(0, 0)  # the programs that it starts are killed with it
+                signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+                die_with_parent(parent)
+                here.close()
+                _work(work, there)
+                status = 0
+            finally:  # nothing may come back into the parent's program
+                if status:
+                    sys.excepthook(*sys.exc_info())
+                    sys.stderr.flush()
+                os._exit(status)
+        there.close()
+        self.answers = here
+
+    def result(self) -> T | ProbeError:
+        """Return what has come, once `answers` can be read."""
+        try:
+            answer: T | ProbeError = self.answers.recv()
+        except EOFError:
+            answer = ProbeError("the probe ended without an answer: see what it wrote to stderr")
+        self.end()
+        return answer
+
+    def end(self) -> None:
+        """Kill what is left, and wait for nothing: it may hang where no signal reaches it."""
+        self.answers.close()
+        for kill in (os.killpg, os.kill):  # it may not have had the time to lead a group
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self._process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._process, os.WNOHANG)
+
+
+def collect(children: Mapping[Key, Child[T]]) -> dict[Key, T | ProbeError]:
+    """Return the answer of each, or ProbeError for one that failed or took longer than its limit."""
+    results: dict[Key, T | ProbeError] = {}
+    left = dict(children)
+    while left:
+        by_pipe = {child.answers: key for key, child in left.items()}
+        first = min(child.until for child in left.values())
+        for pipe in wait(list(by_pipe), max(0.0, first - time.monotonic())):
+            if isinstance(pipe, Connection):
+                key = by_pipe[pipe]
+                results[key] = left.pop(key).result()
+        now = time.monotonic()
+        for key in [key for key, child in left.items() if child.until <= now]:
+            late = left.pop(key)
+            late.end()
+            results[key] = ProbeError(f"no answer within {late.limit_seconds:g} s")
+    return results
+
+
+def _work(work: Callable[[], T], there: Connection) -> None:
+    try:
+        answer: T | ProbeError = work()
+    except ProbeError as error:
+        answer = error
+    except (ValueError, IndexError, OSError) as error:
+        answer = ProbeError(f"what was read is not as expected: {type(error).__name__}: {error}")
+    with contextlib.suppress(BrokenPipeError):
+        there.send(answer)
