@@ -73,34 +73,33 @@ class JobMap:
             return tuple(sorted(jobs, key=_order)), self._errors
 
     def _look(self) -> None:
-        names = self._names()
-        for name in self._files.keys() - set(names):
+        signatures = self._signatures()
+        for name in self._files.keys() - signatures.keys():
             del self._files[name]
-        for name in names:
-            signature = _signature(self._folder / name)
+        for name, signature in signatures.items():
             known = self._files.get(name)
             if signature and (known is None or known.signature != signature):
                 jobs, errors = _read(self._folder / name)
                 self._files[name] = _File(signature, jobs)
                 self._errors += errors
 
-    def _names(self) -> list[str]:
-        """Return the names of at most MOST_FILES files."""
-        names: list[str] = []
+    def _signatures(self) -> dict[str, Signature]:
+        """Return at most MOST_FILES files by their names."""
+        found: dict[str, Signature] = {}
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if len(names) == MOST_FILES:
+                    if len(found) == MOST_FILES:
                         self._count_too_many()
                         break
-                    names.append(entry.name)
+                    found[entry.name] = _signature(entry)
         except FileNotFoundError:
-            return []  # no job has run since the node was started
+            return {}  # no job has run since the node was started
         except OSError:
             self._errors += 1
-        return names
+        return found
 
     def _count_too_many(self) -> None:
         signature = _signature(self._folder)
@@ -109,10 +108,10 @@ class JobMap:
             self._errors += 1
 
 
-def _signature(path: Path) -> Signature:
+def _signature(file: os.DirEntry[str] | Path) -> Signature:
     """Return nothing where it has gone."""
     try:
-        found = path.lstat()
+        found = file.stat(follow_symlinks=False)
     except OSError:
         return ()
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
