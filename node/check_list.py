@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from fleetward.node.checking import AnyCheck
 from fleetward.node.checks import (
     bus,
-    gpu_health,
+    gpu_heat,
+    gpu_links,
+    gpu_memory,
     gpu_state,
     host,
     kernel_lines,
@@ -17,7 +19,9 @@ from fleetward.node.checks import (
 
 CHECKS: tuple[AnyCheck, ...] = (
     *gpu_state.CHECKS,
-    *gpu_health.CHECKS,
+    *gpu_memory.CHECKS,
+    *gpu_heat.CHECKS,
+    *gpu_links.CHECKS,
     *xids.CHECKS,
     *kernel_lines.CHECKS,
     *bus.CHECKS,

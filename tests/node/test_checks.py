@@ -1,0 +1,403 @@
+"""Every check as a table: what is healthy, what is not, and that nothing is concluded from what was not read."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from fleetward.exporters.gpu.readings import Census, GpuIdentity, GpuProcess, GpuReading, Values
+from fleetward.exporters.gpu.series_list import BY_KEY
+from fleetward.model.gpu_faults import Severity
+from fleetward.node.check_list import BY_ID, CHECKS
+from fleetward.node.checking import AnyCheck
+from fleetward.node.probes.clock import ClockState
+from fleetward.node.probes.gpus import Gpus
+from fleetward.node.probes.host import Memory, Modules, Process, Processes, Processors
+from fleetward.node.probes.kernel_log import KernelRecords, Record
+from fleetward.node.probes.network import Fabric, Interface, Interfaces, Port
+from fleetward.node.probes.pci import MELLANOX, NVIDIA, PciDevice, PciDevices
+from fleetward.node.probes.programs import EventLog, NvmeHealth, NvmeLog, Sensors, Unit, Units
+from fleetward.node.probes.storage import Array, Arrays, Declared, Mount, Mounts, Nvmes
+from fleetward.node.profile import GpuProfile, HostProfile, InfinibandProfile, Profile
+from fleetward.node.results import ProbeError, Status
+
+PROFILE = Profile(
+    sockets=2,
+    cores_per_socket=32,
+    memory_mib=2_000_000,
+    gpu=GpuProfile(count=2, nvlinks=18, power_limit_watts=700, driver="570.1", vbios=("96.0",)),
+    infiniband=InfinibandProfile(devices=("mlx5_0",), rate_gbits_per_second=400, firmware=("28.39",)),
+    host=HostProfile(
+        modules=("nvidia-uvm",), units=("sshd",), mounts=("/home",), nvme_count=1, interfaces=("eth0",), mtu=9000
+    ),
+)
+
+GPU_VALUES: Mapping[str, float] = {
+    **dict.fromkeys(BY_KEY, 0.0),
+    **{f"gpu_nvlink_up.{link}": 1.0 for link in range(18)},
+    "gpu_utilization_ratio": 0.9,
+    "gpu_persistence_enabled": 1,
+    "gpu_power_limit_watts": 700,
+    "gpu_power_limit_setting_watts.default": 700,
+    "gpu_temperature_celsius": 60,
+    "gpu_memory_temperature_celsius": 70,
+    "gpu_temperature_margin_celsius": 27,
+    "gpu_temperature_limit_celsius.gpu_max": 87,
+    "gpu_temperature_limit_celsius.memory_max": 95,
+    "gpu_sm_clock_hertz": 1.98e9,
+    "gpu_memory_clock_hertz": 2.6e9,
+    "gpu_pcie_link_width": 16,
+    "gpu_pcie_link_width_max": 16,
+    "gpu_pcie_link_generation": 5,
+    "gpu_pcie_link_generation_max": 5,
+    "gpu_fabric_state": 3,
+}
+
+
+def gpu(index: int = 1, vbios: str = "96.0", processes: tuple[GpuProcess, ...] = (), **changed: float) -> GpuReading:
+    known = {**GPU_VALUES, **{key.replace("__", "."): value for key, value in changed.items()}}
+    values: Values = [None] * len(BY_KEY)
+    for key, value in known.items():
+        values[BY_KEY[key]] = value
+    identity = GpuIdentity(index, f"GPU-{index}", pci_bus_id=f"0000:{index:02x}:00.0", vbios_version=vbios, nvlinks=18)
+    return GpuReading(identity, values, processes)
+
+
+def gpus(second: GpuReading | None = None) -> Gpus:
+    return Gpus(Census(2, "570.1"), (gpu(0), second or gpu()))
+
+
+def failing(failure: str) -> Gpus:
+    return gpus(GpuReading(GpuIdentity(1, "GPU-1"), None, failure=failure))
+
+
+def changed(**values: float) -> Gpus:
+    return gpus(gpu(**values))
+
+
+def log(*messages: str) -> KernelRecords:
+    return KernelRecords(tuple(Record(one, 10_000.0 - 1000 * place) for place, one in enumerate(messages)))
+
+
+def xid(code: int, bus: str = "01", words: str = "pid=1, name=a") -> str:
+    return f"NVRM: Xid (PCI:0000:{bus}:00): {code}, {words}"
+
+
+GPU_DEVICE = PciDevice("0000:01:00.0", NVIDIA, 0x0302, "nvidia", "32.0 GT/s PCIe", "32.0 GT/s PCIe", 16, 16)
+CARD = PciDevice("0000:02:00.0", MELLANOX, 0x0207, "mlx5_core", "32.0 GT/s PCIe", "32.0 GT/s PCIe", 16, 16)
+BRIDGE = PciDevice("0000:03:00.0", 0x1000, 0x0604, redirects_peers=False)
+
+
+SECOND = replace(GPU_DEVICE, address="0000:04:00.0")
+
+
+def pci(second: PciDevice = SECOND) -> PciDevices:
+    return PciDevices((GPU_DEVICE, second, CARD, BRIDGE))
+
+
+COUNTERS = (
+    "link_downed",
+    "symbol_error",
+    "link_error_recovery",
+    "excessive_buffer_overrun_errors",
+    "local_link_integrity_errors",
+    "rnr_nak_retry_err",
+    "roce_slow_restart",
+)
+
+
+PORT = Port("mlx5_0", "1", "ACTIVE", "LinkUp", "InfiniBand", 400)
+ETH = Interface("eth0", True, True, 9000, 50_000, 3)
+
+
+def fabric(port: Port = PORT, **counters: int) -> Fabric:
+    return Fabric({"mlx5_0": "28.39"}, (replace(port, counters={**dict.fromkeys(COUNTERS, 0), **counters}),))
+
+
+def interfaces(one: Interface = ETH) -> Interfaces:
+    return Interfaces((one,))
+
+
+MEMORY = Memory(1_980_000, 500, {"mc0": 3}, {"mc0": 0})
+PROCESSORS = Processors(64, {"cpu0": "performance"}, {"cpu0": 3000}, "tsc")
+PROCESSES = Processes((Process(9, "dd", "D", 10), Process(8, "sh", "Z", 10)), 500, 10_000, 100, 10_000)
+ROOT = Mount("/", "ext4", False, 1000, 500, 1000, 500)
+HOME = Mount("/home", "nfs4", False, 1000, 500)
+MOUNTS = Mounts((ROOT, HOME), (Declared("/"),))
+UNITS = {"sshd.service": Unit("sshd.service", "loaded", "active", "running")}
+DRIVE = NvmeHealth("nvme0", 10, 100, 10, 0, 0)
+
+HEALTHY: Mapping[str, object] = {
+    "NVML": gpus(),
+    "kernel log": log("Linux version 6.1", "NVRM: loading NVIDIA UNIX Kernel Module"),
+    "PCI devices": pci(),
+    "InfiniBand": fabric(),
+    "network interfaces": interfaces(),
+    "memory": MEMORY,
+    "processors": PROCESSORS,
+    "processes": PROCESSES,
+    "kernel modules": Modules(frozenset({"nvidia", "nvidia_uvm", "mlx5_ib", "nvidia_peermem"})),
+    "kernel clock": ClockState(True, 0.001),
+    "mounts": MOUNTS,
+    "RAID": Arrays((Array("md0", "active", 2, 2),)),
+    "NVMe": Nvmes((("nvme0", "live"),)),
+    "systemd": Units(UNITS),
+    "nvme smart-log": NvmeLog((DRIVE,)),
+    "BMC sensors": Sensors((("FAN1", "ok", "9000 RPM"), ("PSU2", "ns", "No Reading"))),
+    "BMC event log": EventLog(("1 | 01/01/26 | Event Logging Disabled | Log area reset/cleared | Asserted",)),
+}
+"""By the probe's name."""
+
+BAD, WEAK = Status.UNHEALTHY, Status.DEGRADED
+GPU1, BUS = "GPU 1", "0000:01:00"
+ROWS: list[tuple[str, object, Status, str]] = [
+    ("gpu_driver", Gpus(Census(failure="the kernel has no NVIDIA driver")), BAD, ""),
+    ("gpu_count", replace(gpus(), census=Census(1)), BAD, ""),
+    ("gpu_lost", failing("GPU is lost"), BAD, GPU1),
+    ("gpu_requires_reset", failing("GPU requires reset"), BAD, GPU1),
+    ("gpu_recovery_action", changed(gpu_recovery_action=2), BAD, GPU1),
+    ("gpu_recovery_action", changed(gpu_recovery_action=99), WEAK, GPU1),
+    ("gpu_persistence", changed(gpu_persistence_enabled=0), WEAK, GPU1),
+    ("gpu_vbios", gpus(gpu(vbios="95.0")), WEAK, GPU1),
+    ("gpu_driver_version", replace(gpus(), census=Census(2, "535.1")), WEAK, ""),
+    ("gpu_process_between_jobs", gpus(gpu(processes=(GpuProcess(77),))), WEAK, GPU1),
+    ("gpu_memory_between_jobs", changed(gpu_memory_used_bytes=16 * 1024**2), WEAK, GPU1),
+    ("gpu_power_limit", changed(gpu_power_limit_watts=500), WEAK, GPU1),
+    ("gpu_power_brake", changed(gpu_clock_event_active__hw_power_brake=1), WEAK, GPU1),
+    ("gpu_ecc_uncorrected", changed(gpu_ecc_errors_total__uncorrected=1), BAD, GPU1),
+    ("gpu_ecc_corrected", changed(gpu_ecc_errors_total__corrected=2e7 + 1), WEAK, GPU1),
+    ("gpu_sram_uncorrected", changed(gpu_ecc_location_errors_total__sram__uncorrected=1), BAD, GPU1),
+    ("gpu_sram_uncorrected", changed(gpu_sram_ecc_threshold_active=1), BAD, GPU1),
+    ("gpu_row_remap_failed", changed(gpu_row_remap_failed=1), BAD, GPU1),
+    ("gpu_row_remap_pending", changed(gpu_row_remap_pending=1), WEAK, GPU1),
+    ("gpu_rows_remapped", changed(gpu_remapped_rows__uncorrected=512), BAD, GPU1),
+    ("gpu_banks_exhausted", changed(gpu_memory_banks__none=8), BAD, GPU1),
+    ("gpu_pages_retired", changed(gpu_retired_pages__uncorrected=10), WEAK, GPU1),
+    ("gpu_pages_retired_pending", changed(gpu_retired_pages_pending=1), WEAK, GPU1),
+    ("gpu_hw_slowdown", changed(gpu_clock_event_active__hw_slowdown=1), WEAK, GPU1),
+    ("gpu_thermal_slowdown", changed(gpu_clock_event_active__sw_thermal_slowdown=1), WEAK, GPU1),
+    ("gpu_temperature_margin", changed(gpu_temperature_margin_celsius=10), WEAK, GPU1),
+    ("gpu_temperature", changed(gpu_temperature_celsius=88), BAD, GPU1),
+    ("gpu_memory_temperature", changed(gpu_memory_temperature_celsius=96), BAD, GPU1),
+    ("gpu_sm_clock", changed(gpu_sm_clock_hertz=900e6), WEAK, GPU1),
+    ("gpu_memory_clock", changed(gpu_memory_clock_hertz=900e6), WEAK, GPU1),
+    ("gpu_pcie_width", changed(gpu_pcie_link_width=8), BAD, GPU1),
+    ("gpu_pcie_generation", changed(gpu_pcie_link_generation=1), BAD, GPU1),
+    ("gpu_pcie_replays", changed(gpu_pcie_replay_total=200_000), WEAK, GPU1),
+    ("gpu_pcie_errors", changed(gpu_pcie_errors_total__fatal=1), WEAK, GPU1),
+    ("gpu_nvlink_down", changed(gpu_nvlink_up__5=0), BAD, GPU1),
+    ("gpu_nvlink_recovery", changed(gpu_nvlink_errors_total__5__recovery=1), BAD, GPU1),
+    ("gpu_nvlink_errors", changed(gpu_nvlink_errors_total__5__crc=1), WEAK, GPU1),
+    ("gpu_fabric_state", changed(gpu_fabric_state=2), BAD, GPU1),
+    ("gpu_fabric_state", changed(gpu_fabric_status_code=999), BAD, GPU1),
+    ("gpu_fabric_trouble", changed(gpu_fabric_trouble_active__route_unhealthy=1), BAD, GPU1),
+    ("xid_off_bus", log(xid(79)), BAD, BUS),
+    ("xid_memory", log(xid(48)), BAD, BUS),
+    ("xid_nvlink", log(xid(74)), BAD, BUS),
+    (
+        "xid_recovery",
+        log(xid(154, words="GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)")),
+        BAD,
+        BUS,
+    ),
+    ("xid_program", log(xid(13)), WEAK, BUS),
+    ("xid_gpu", log(xid(119)), BAD, BUS),
+    ("xid_fatal_repeated", log(*[xid(119)] * 5), BAD, BUS),
+    ("xid_program_repeated", log(xid(31), xid(31)), WEAK, BUS),
+    ("xid_program_spread", log(xid(31), xid(31, "02")), WEAK, ""),
+    ("sxid", log("nvidia-nvswitch2: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 30 LTSSM Fault Up"), BAD, "0000:05:00"),
+    ("kernel_mlx5", log("mlx5_core 0000:02:00.0: poll_health:800: device's health compromised"), BAD, ""),
+    (
+        "kernel_pcie_power",
+        log("mlx5_core 0000:02:00.0: mlx5_pcie_event:293: Detected insufficient power on the PCIe slot (27W)."),
+        WEAK,
+        "",
+    ),
+    (
+        "kernel_pcie_error",
+        log("pcieport 0000:03:00.0: PCIe Bus Error: severity=Uncorrected (Fatal), type=Transaction Layer"),
+        WEAK,
+        "",
+    ),
+    ("kernel_machine_check", log("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 5: be00000000800400"), WEAK, ""),
+    ("kernel_lockup", log("watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [dd:1]"), BAD, ""),
+    ("kernel_hung_task", log("INFO: task dd:123 blocked for more than 120 seconds."), WEAK, ""),
+    ("kernel_out_of_memory", log("Out of memory: Killed process 123 (python) total-vm:1kB"), WEAK, ""),
+    ("kernel_disk_error", log("I/O error, dev nvme0n1, sector 5 op 0x0:(READ) flags 0x0"), BAD, ""),
+    ("kernel_filesystem_error", log("XFS (nvme0n1): Filesystem has been shut down due to log error (0x2)."), BAD, ""),
+    ("pci_gpu_count", PciDevices((GPU_DEVICE,)), BAD, ""),
+    ("pci_gpu_off_bus", pci(replace(SECOND, off_bus=True)), BAD, "0000:04:00.0"),
+    ("pci_gpu_driver", pci(replace(SECOND, driver="")), BAD, "0000:04:00.0"),
+    ("pci_link_width", pci(replace(SECOND, width=8)), BAD, "0000:04:00.0"),
+    ("pci_link_speed", PciDevices((replace(CARD, speed="8.0 GT/s PCIe"),)), BAD, "0000:02:00.0"),
+    ("pci_acs", PciDevices((replace(BRIDGE, redirects_peers=True),)), WEAK, ""),
+    ("ib_devices", Fabric(), BAD, "mlx5_0"),
+    ("ib_port_down", fabric(replace(PORT, state="DOWN")), BAD, "mlx5_0/1"),
+    ("ib_port_down", fabric(replace(PORT, physical="Polling")), BAD, "mlx5_0/1"),
+    ("ib_rate", fabric(replace(PORT, rate_gbits=200)), BAD, "mlx5_0/1"),
+    ("ib_firmware", Fabric({"mlx5_0": "28.38"}), WEAK, "mlx5_0"),
+    ("ib_link_downed", fabric(link_downed=3), WEAK, "mlx5_0/1"),
+    ("ib_symbol_errors", fabric(symbol_error=121), WEAK, "mlx5_0/1"),
+    ("ib_link_recovery", fabric(link_error_recovery=6), WEAK, "mlx5_0/1"),
+    ("ib_buffer_overrun", fabric(local_link_integrity_errors=1), WEAK, "mlx5_0/1"),
+    ("ib_retries", fabric(rnr_nak_retry_err=1), WEAK, "mlx5_0/1"),
+    ("roce_slow_restart", fabric(roce_slow_restart=1001), WEAK, "mlx5_0/1"),
+    ("eth_link", interfaces(replace(ETH, carrier=False)), BAD, "eth0"),
+    ("eth_link", Interfaces(), BAD, "eth0"),
+    ("eth_mtu", interfaces(replace(ETH, mtu=1500)), WEAK, "eth0"),
+    ("eth_errors", interfaces(replace(ETH, errors=501)), WEAK, "eth0"),
+    ("eth_bond", interfaces(replace(ETH, slaves_down=("eth2",))), WEAK, "eth0"),
+    ("memory_size", replace(MEMORY, total_mib=1_800_000), BAD, ""),
+    ("memory_fragmented", replace(MEMORY, large_blocks_free=0), WEAK, ""),
+    ("memory_uncorrected", replace(MEMORY, uncorrected={"mc0": 1}), BAD, "mc0"),
+    ("memory_corrected", replace(MEMORY, corrected={"mc0": 1001}), WEAK, "mc0"),
+    ("cpu_count", replace(PROCESSORS, count=63), BAD, ""),
+    ("cpu_governor", replace(PROCESSORS, governors={"cpu0": "powersave"}), WEAK, ""),
+    ("cpu_clock", replace(PROCESSORS, megahertz={"cpu0": 1200.0}), WEAK, ""),
+    ("clock_source", replace(PROCESSORS, clock_source="hpet"), WEAK, ""),
+    ("clock_offset", ClockState(True, -0.06), WEAK, ""),
+    ("clock_synchronised", ClockState(False, 0.0), WEAK, ""),
+    ("process_stuck", replace(PROCESSES, odd=(Process(9, "dd", "D", 301),)), WEAK, ""),
+    ("process_zombies", replace(PROCESSES, odd=(Process(9, "sh", "Z", 301),) * 1000), WEAK, ""),
+    ("file_pressure", replace(PROCESSES, files=8001), WEAK, ""),
+    ("task_pressure", replace(PROCESSES, tasks=8001), WEAK, ""),
+    ("kernel_modules", Modules(frozenset({"nvidia"})), BAD, "nvidia-uvm"),
+    ("kernel_peermem", Modules(frozenset({"nvidia", "mlx5_ib"})), WEAK, ""),
+    ("mount_missing", Mounts((ROOT,), (Declared("/"),)), BAD, "/home"),
+    ("mount_hung", Mounts((replace(HOME, failure="no answer within 1 s", hung=True),)), BAD, "/home"),
+    ("mount_read_only", replace(MOUNTS, mounts=(replace(ROOT, read_only=True),)), BAD, "/"),
+    ("disk_full", Mounts((replace(ROOT, bytes_free=150),)), WEAK, "/"),
+    ("disk_full", Mounts((replace(ROOT, bytes_free=20),)), BAD, "/"),
+    ("disk_inodes", Mounts((replace(ROOT, inodes_free=40),)), WEAK, "/"),
+    ("raid", Arrays((Array("md0", "active", 2, 1),)), WEAK, "md0"),
+    ("nvme_count", Nvmes(), BAD, ""),
+    ("nvme_state", Nvmes((("nvme0", "resetting"),)), BAD, "nvme0"),
+    ("nvme_wear", NvmeLog((replace(DRIVE, used_percent=81),)), WEAK, "nvme0"),
+    ("nvme_wear", NvmeLog((replace(DRIVE, used_percent=101),)), BAD, "nvme0"),
+    ("nvme_warning", NvmeLog((replace(DRIVE, critical_warning=1),)), BAD, "nvme0"),
+    ("nvme_warning", NvmeLog((replace(DRIVE, spare_percent=9),)), BAD, "nvme0"),
+    ("nvme_media_errors", NvmeLog((replace(DRIVE, media_errors=1),)), BAD, "nvme0"),
+    ("unit_failed", Units({"a.service": Unit("a.service", "loaded", "failed")}), WEAK, "a.service"),
+    ("unit_required", Units(), BAD, "sshd.service"),
+    (
+        "fabric_manager",
+        Units({"nvidia-fabricmanager.service": Unit("nvidia-fabricmanager.service", "loaded", "inactive")}),
+        BAD,
+        "nvidia-fabricmanager.service",
+    ),
+    ("bmc_sensors", Sensors((("FAN1", "cr", "0 RPM"),)), BAD, "FAN1"),
+    ("bmc_events", EventLog(("2 | 01/01/26 | Memory | Uncorrectable ECC | Asserted",)), WEAK, ""),
+    ("bmc_log_full", EventLog(("1 | a | b | c",) * 501), WEAK, ""),
+]
+
+
+def judged(check: AnyCheck, reading: object, profile: Profile = PROFILE) -> list[tuple[Status, str]]:
+    return [(one.status, one.entity) for one in check.findings(reading, profile)]
+
+
+def test_every_check_has_a_row_here() -> None:
+    assert {row[0] for row in ROWS} == {one.id for one in CHECKS}
+    assert len(CHECKS) == len(BY_ID) >= 60
+
+
+@pytest.mark.parametrize(("id", "reading", "status", "entity"), ROWS)
+def test_what_is_wrong_is_found(id: str, reading: object, status: Status, entity: str) -> None:
+    (found,) = BY_ID[id].findings(reading, PROFILE)
+    assert (found.status, found.entity) == (status, entity)
+    assert found.why
+    assert found.action
+    assert found.severity is not None
+    assert (found.severity is Severity.FATAL) == (status is BAD)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda one: one.id)
+def test_a_healthy_node_is_healthy(check: AnyCheck) -> None:
+    assert judged(check, HEALTHY[check.reads.name]) == [(Status.HEALTHY, "")]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda one: one.id)
+def test_what_could_not_be_read_is_unknown(check: AnyCheck) -> None:
+    (found,) = check.findings(ProbeError("no answer within 2 s"), PROFILE)
+    assert (found.status, found.why, found.severity) == (Status.UNKNOWN, "no answer within 2 s", None)
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "gpu_count",
+        "gpu_driver_version",
+        "pci_gpu_count",
+        "ib_devices",
+        "ib_rate",
+        "ib_firmware",
+        "eth_mtu",
+        "memory_size",
+        "cpu_count",
+        "kernel_modules",
+        "nvme_count",
+        "unit_required",
+    ],
+)
+def test_what_the_profile_does_not_say_is_unknown(id: str) -> None:
+    check = BY_ID[id]
+    (found,) = check.findings(HEALTHY[check.reads.name], Profile())
+    assert found.status is Status.UNKNOWN
+    assert "profile" in found.why
+
+
+def test_a_gpu_that_hangs_is_unknown_beside_those_that_answer() -> None:
+    seen = Gpus(Census(2), (gpu(0, gpu_row_remap_failed=1),), hung=(1,))
+    assert judged(BY_ID["gpu_row_remap_failed"], seen) == [(BAD, "GPU 0"), (Status.UNKNOWN, GPU1)]
+
+
+def test_a_number_that_no_gpu_has_is_unknown() -> None:
+    bare = GpuReading(GpuIdentity(0, "GPU-0"), [None] * len(BY_KEY))
+    for check in CHECKS:
+        if check.reads.name == "NVML" and check.id not in {"gpu_driver", "gpu_count", "gpu_lost", "gpu_requires_reset"}:
+            statuses = {one.status for one in check.findings(Gpus(Census(1), (bare,)), Profile())}
+            assert statuses <= {Status.UNKNOWN, Status.HEALTHY}, check.id
+
+
+def test_a_node_without_nvidias_library_is_no_gpu_node_unless_its_profile_says_so() -> None:
+    bare = Gpus(Census(failure="libnvidia-ml.so.1 is not on this host"), missing_library=True)
+    assert judged(BY_ID["gpu_driver"], bare, Profile()) == [(Status.UNKNOWN, "")]
+    assert judged(BY_ID["gpu_driver"], bare) == [(BAD, "")]
+
+
+def test_a_gpu_that_rests_may_have_low_clocks_and_a_slow_link() -> None:
+    resting = changed(
+        gpu_utilization_ratio=0, gpu_sm_clock_hertz=3e8, gpu_pcie_link_generation=1, gpu_performance_state=8
+    )
+    assert judged(BY_ID["gpu_sm_clock"], resting) == [(Status.HEALTHY, "")]
+    assert judged(BY_ID["gpu_pcie_generation"], resting) == [(Status.HEALTHY, "")]
+
+
+def test_a_site_sets_a_limit() -> None:
+    check = BY_ID["gpu_ecc_corrected"]
+    seen = changed(gpu_ecc_errors_total__corrected=100)
+    assert judged(check, seen) == [(Status.HEALTHY, "")]
+    assert judged(check, seen, replace(PROFILE, limits={"gpu_ecc_corrected": {"errors": 99}})) == [(WEAK, GPU1)]
+
+
+def test_programs_that_fail_close_together_are_one_burst() -> None:
+    twice = KernelRecords((Record(xid(31), 100.0), Record(xid(31), 99.0)))
+    assert judged(BY_ID["xid_program_repeated"], twice) == [(Status.HEALTHY, "")]
+
+
+def test_a_fault_of_a_program_is_the_users_problem() -> None:
+    (found,) = BY_ID["xid_program"].findings(log(xid(13)), PROFILE)
+    assert found.problem == "user_problem"
+    (found,) = BY_ID["xid_off_bus"].findings(log(xid(79)), PROFILE)
+    assert found.problem == "node_problem"
+
+
+def test_a_mount_that_this_user_may_not_see_is_unknown() -> None:
+    closed = Mounts((replace(HOME, failure=os.strerror(13)),))
+    assert judged(BY_ID["mount_hung"], closed) == [(Status.UNKNOWN, "/home")]
+
+
+def test_ports_that_the_profile_lacks_do_not_count() -> None:
+    spare = Fabric({}, (Port("mlx5_9", "1", "DOWN", "Polling", "InfiniBand"),))
+    assert judged(BY_ID["ib_port_down"], spare) == [(Status.HEALTHY, "")]
+    assert judged(BY_ID["ib_port_down"], spare, Profile()) == [(BAD, "mlx5_9/1")]
