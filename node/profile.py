@@ -141,7 +141,7 @@ def _value(where: str, kind: str, value: object) -> object:
             raise UsageError(f"{where} must be a word in quotes")
         return value
     number = (int, float) if "float" in kind else int
-    if not isinstance(value, number) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, number) or isinstance(value, bool) or not 0 <= value < float("inf"):
         raise UsageError(f"{where} must be a number from 0 up")
     return value
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fleetward.model.gpu_faults import Action, Severity
 from fleetward.node.checking import Asked, check
-from fleetward.node.probes.pci import PCI, PciDevices
+from fleetward.node.probes.pci import PCI, PciDevices, gigatransfers
 from fleetward.node.results import ProbeError, Trouble
 
 
@@ -57,7 +57,7 @@ def _gpu_driver(pci: PciDevices, _: Asked) -> Iterator[Trouble]:
 
 @check(
     "pci_link_width",
-    "A GPU, network card or NVMe drive has fewer PCIe lanes than it is made for.",
+    "A GPU, network card or NVMe drive has fewer PCIe lanes than it and its slot allow.",
     PCI,
     Severity.FATAL,
     Action.INSPECT,
@@ -72,7 +72,7 @@ def _link_width(pci: PciDevices, _: Asked) -> Iterator[Trouble]:
 
 @check(
     "pci_link_speed",
-    "A network card or NVMe drive has a slower PCIe link than it is made for; a GPU may rest, and has its own check.",
+    "A network card or NVMe drive has a slower PCIe link than it and its slot allow (a GPU may rest).",
     PCI,
     Severity.FATAL,
     Action.INSPECT,
@@ -80,18 +80,10 @@ def _link_width(pci: PciDevices, _: Asked) -> Iterator[Trouble]:
 )
 def _link_speed(pci: PciDevices, _: Asked) -> Iterator[Trouble]:
     for one in pci.devices:
-        current, most = _gigatransfers(one.speed), _gigatransfers(one.speed_max)
+        current, most = gigatransfers(one.speed), gigatransfers(one.speed_max)
         if one.matters and not one.is_gpu and current and most and current < most:
             evidence = {"speed": one.speed, "speed_max": one.speed_max}
             yield Trouble(f"{one.speed} of {one.speed_max}", one.address, evidence)
-
-
-def _gigatransfers(speed: str) -> float:
-    """Return the number in `32.0 GT/s PCIe`; 0 where there is none."""
-    try:
-        return float(speed.partition(" ")[0])
-    except ValueError:
-        return 0.0
 
 
 @check(

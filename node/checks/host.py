@@ -190,8 +190,8 @@ def _clock_synchronised(clock: ClockState, _: Asked) -> Iterator[Trouble]:
     "process_stuck",
     "Old processes wait for a device or a server and cannot be ended (state D).",
     PROCESSES,
-    Severity.DEGRADED,
-    Action.REBOOT,
+    Severity.WARNING,
+    Action.WATCH,
     "gcm, gpud",
     limits={"seconds": 300, "count": 1},
 )

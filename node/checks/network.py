@@ -1,6 +1,6 @@
 """InfiniBand and RoCE devices, and network interfaces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fleetward.model.gpu_faults import Action, Severity
 from fleetward.node.checking import Asked, Check, check
@@ -46,7 +46,9 @@ def _port_down(fabric: Fabric, asked: Asked) -> Iterator[Trouble]:
     for port in _wanted(fabric, asked):
         if (port.state, port.physical) != ("ACTIVE", "LinkUp"):
             evidence = {"state": port.state, "physical": port.physical}
-            yield Trouble(f"state {port.state or '?'}, link {port.physical or '?'}", port.name, evidence)
+            # nobody said that the port is used: it may be a spare one
+            severity = Severity.FATAL if asked.profile.infiniband.devices else Severity.WARNING
+            yield Trouble(f"state {port.state or '?'}, link {port.physical or '?'}", port.name, evidence, severity)
 
 
 @check(
@@ -85,42 +87,61 @@ def _firmware(fabric: Fabric, asked: Asked) -> Iterator[Trouble]:
 
 
 def _counter_check(
-    id: str, meaning: str, counters: tuple[str, ...], severity: Severity, action: Action, most: float
+    id: str, meaning: str, counters: tuple[str, ...], severity: Severity, limits: Mapping[str, float]
 ) -> Check[Fabric]:
-    """Make a check of counters of the ports; their sum may be at most `most`, where the site gives no other limit."""
+    """Make a check of counters of the ports, whose sum must pass both a count and a rate per hour of uptime."""
 
     def judge(fabric: Fabric, asked: Asked) -> Iterator[Trouble]:
         ports = _wanted(fabric, asked)
         if ports and not any(name in port.counters for port in ports for name in counters):
             raise ProbeError(f"no port counts {', '.join(counters)}")
+        most = max(asked.limits["count"], asked.limits["per_hour"] * fabric.uptime_hours)
         for port in ports:
             counts = {name: port.counters.get(name, 0) for name in counters}
-            if sum(counts.values()) > asked.limits["count"]:
+            if sum(counts.values()) > most:
                 words = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-                yield Trouble(words, port.name, counts)
+                evidence = {**counts, "uptime_hours": round(fabric.uptime_hours, 1)}
+                yield Trouble(words, port.name, evidence)
 
-    return Check(id, FABRIC, severity, action, "NVSentinel", meaning, judge, {"count": most})
+    return Check(id, FABRIC, severity, Action.CHECK_FABRIC, "NVSentinel", meaning, judge, limits)
 
 
-_ERRORS, _FATAL, _LINK = Severity.WARNING, Severity.DEGRADED, Action.CHECK_FABRIC
+# NVSentinel looks at the increase, which one look cannot: what a boot or a distant past explains is let pass.
 COUNTER_CHECKS = (
     _counter_check(
-        "ib_link_downed", "A port's link went down more often than a boot explains.", ("link_downed",), _FATAL, _LINK, 2
+        "ib_link_downed",
+        "A port's link went down more often than a boot explains.",
+        ("link_downed",),
+        Severity.DEGRADED,
+        {"count": 2, "per_hour": 0.05},
     ),
-    _counter_check("ib_symbol_errors", "A port receives damaged symbols.", ("symbol_error",), _ERRORS, _LINK, 120),
     _counter_check(
-        "ib_link_recovery", "A port's link was mended again and again.", ("link_error_recovery",), _ERRORS, _LINK, 5
+        "ib_symbol_errors",
+        "A port receives damaged symbols.",
+        ("symbol_error",),
+        Severity.WARNING,
+        {"count": 120, "per_hour": 120},
+    ),
+    _counter_check(
+        "ib_link_recovery",
+        "A port's link was mended again and again.",
+        ("link_error_recovery",),
+        Severity.WARNING,
+        {"count": 5, "per_hour": 1},
     ),
     _counter_check(
         "ib_buffer_overrun",
         "A port's buffers overran, or its link lost data.",
         ("excessive_buffer_overrun_errors", "local_link_integrity_errors"),
-        _FATAL,
-        _LINK,
-        0,
+        Severity.DEGRADED,
+        {"count": 0, "per_hour": 0.1},
     ),
     _counter_check(
-        "ib_retries", "A receiver was not ready so often that a job slows.", ("rnr_nak_retry_err",), _ERRORS, _LINK, 0
+        "ib_retries",
+        "A receiver was not ready so often that connections broke.",
+        ("rnr_nak_retry_err",),
+        Severity.WARNING,
+        {"count": 0, "per_hour": 1},
     ),
 )
 
@@ -143,21 +164,22 @@ def _roce_slow_restart(fabric: Fabric, asked: Asked) -> Iterator[Trouble]:
 
 @check(
     "eth_link",
-    "A network interface that should be up has no link; without a profile, each that the system has put up.",
+    "A network interface of the profile has no link.",
     INTERFACES,
     Severity.FATAL,
     Action.CHECK_FABRIC,
     "gcm, node-mixin",
 )
 def _eth_link(found: Interfaces, asked: Asked) -> Iterator[Trouble]:
-    by_name = {one.name: one for one in found.interfaces}
     expected = asked.profile.host.interfaces
+    if not expected:
+        raise ProbeError("the profile does not say which interfaces must have a link")
+    by_name = {one.name: one for one in found.interfaces}
     for name in expected:
         if name not in by_name:
             yield Trouble("the interface is missing", name)
-    for one in found.interfaces:
-        if not one.carrier and (one.name in expected or (one.up and not expected)):
-            yield Trouble("no link" if one.up else "down", one.name, {"carrier": 0})
+        elif not by_name[name].carrier:
+            yield Trouble("no link" if by_name[name].up else "down", name, {"carrier": 0})
 
 
 @check(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fleetward.model.gpu_faults import Action, Severity
 from fleetward.node.checking import NOT_IN_JOBS_WAY, Asked, check
 from fleetward.node.probes.programs import NVME_LOG, NvmeLog
-from fleetward.node.probes.storage import ARRAYS, MOUNTS, NVMES, Arrays, Mounts, Nvmes
+from fleetward.node.probes.storage import ARRAYS, MOUNTS, NETWORK, NVMES, Arrays, Mounts, Nvmes
 from fleetward.node.results import ProbeError, Trouble
 
 
@@ -71,7 +71,8 @@ def _disk_full(found: Mounts, asked: Asked) -> Iterator[Trouble]:
             continue
         used = 1 - one.bytes_free / one.bytes_total
         if used > asked.limits["share"]:
-            severity = Severity.FATAL if used > asked.limits["fatal_share"] else Severity.WARNING
+            full = used > asked.limits["fatal_share"] and one.kind not in NETWORK  # a server's disk is not the node's
+            severity = Severity.FATAL if full else Severity.WARNING
             yield Trouble(f"{used:.0%} used", one.target, {"used_share": round(used, 3)}, severity)
 
 

@@ -1,5 +1,6 @@
 """Memory, processors, processes and modules, as procfs and sysfs show them."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
 CPU_FOLDER = "sys/devices/system/cpu"
+SECOND_LOOK_SECONDS = 0.2
+"""After so long a process in state D is looked at again: most that wait for a disk have moved on by then."""
 EDAC_FOLDER = "sys/devices/system/edac/mc"
 TICKS_PER_SECOND = 100
 """Of times in /proc (USER_HZ); it is 100 on every Linux that GPU nodes run."""
@@ -47,6 +50,7 @@ class Process:
     state: str
     """D waits for a device and cannot be interrupted, Z is dead and was not waited for."""
     age_seconds: float
+    """Since it was started; the kernel does not tell since when it waits."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Processes:
     """What the process table holds."""
 
     odd: tuple[Process, ...] = ()
-    """Those in the states D and Z."""
+    """Those in the state Z, and those in the state D that did not move between two looks."""
     tasks: int = 0
     """Processes and threads."""
     tasks_max: int = 0
@@ -117,17 +121,37 @@ def read_processors(surroundings: Surroundings) -> Processors:
 def read_processes(surroundings: Surroundings) -> Processes:
     """Read every /proc/PID/stat and the kernel's limits; one that ends meanwhile is no failure."""
     uptime = float(surroundings.needed("proc/uptime").split()[0])
-    odd = [
-        process
-        for name in surroundings.names("proc")
-        if name.isdigit() and (process := _process(surroundings.text(f"proc/{name}/stat"), uptime))
-    ]
+    odd = _odd(surroundings, uptime)
     tasks = surroundings.needed("proc/loadavg").split()[3].partition("/")[2]
     files = surroundings.needed("proc/sys/fs/file-nr").split()
     limits = [surroundings.number(f"proc/sys/kernel/{name}") for name in ("pid_max", "threads-max")]
     return Processes(
         tuple(odd), int(tasks), min((one for one in limits if one), default=0), int(files[0]), int(files[2])
     )
+
+
+def _odd(surroundings: Surroundings, uptime: float) -> list[Process]:
+    found = [
+        process
+        for name in surroundings.names("proc")
+        if name.isdigit() and (process := _process(surroundings.text(f"proc/{name}/stat"), uptime))
+    ]
+    waiting = {one.pid: _switches(surroundings, one.pid) for one in found if one.state == "D"}
+    if waiting:
+        time.sleep(SECOND_LOOK_SECONDS)
+    still = {pid for pid, before in waiting.items() if _stands_still(surroundings, pid, before)}
+    return [one for one in found if one.state == "Z" or one.pid in still]
+
+
+def _switches(surroundings: Surroundings, pid: int) -> str:
+    """Return how often a process has given a processor up; as long as that stays the same, it has not run."""
+    lines = (surroundings.text(f"proc/{pid}/status") or "").splitlines()
+    return next((line for line in lines if line.startswith("voluntary_ctxt_switches")), "")
+
+
+def _stands_still(surroundings: Surroundings, pid: int, before: str) -> bool:
+    now = _process(surroundings.text(f"proc/{pid}/stat"), 0.0)
+    return now is not None and now.state == "D" and _switches(surroundings, pid) == before
 
 
 def _process(stat: str | None, uptime: float) -> Process | None:

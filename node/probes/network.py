@@ -42,6 +42,7 @@ class Fabric:
     firmware: Mapping[str, str] = field(default_factory=dict)
     """By device."""
     ports: tuple[Port, ...] = ()
+    uptime_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def read_fabric(surroundings: Surroundings) -> Fabric:
         for number in surroundings.names(f"{INFINIBAND_FOLDER}/{device}/ports")
     ]
     firmware = {device: surroundings.text(f"{INFINIBAND_FOLDER}/{device}/fw_ver") or "" for device in devices}
-    return Fabric(firmware, tuple(ports))
+    uptime = (surroundings.text("proc/uptime") or "0").split()[0]
+    return Fabric(firmware, tuple(ports), float(uptime) / 3600)
 
 
 def _port(surroundings: Surroundings, device: str, number: str) -> Port:

@@ -95,18 +95,30 @@ def _device(surroundings: Surroundings, name: str) -> PciDevice:
     vendor = surroundings.number(f"{folder}/vendor") or 0
     wanted = class_code == _BRIDGE or vendor == NVIDIA
     config = _config(surroundings, folder) if wanted else b""
+    # what the slot cannot do is no fault: the folder around the device's own is that of the port above it
+    around = (folder, f"{folder}/..")
+    widths = [lanes for one in around if (lanes := surroundings.number(f"{one}/max_link_width"))]
+    speeds = [text for one in around if gigatransfers(text := surroundings.text(f"{one}/max_link_speed") or "")]
     return PciDevice(
         address=name,
         vendor=vendor,
         class_code=class_code,
         driver=surroundings.path(f"{folder}/driver").resolve().name if _bound(surroundings, folder) else "",
         speed=surroundings.text(f"{folder}/current_link_speed") or "",
-        speed_max=surroundings.text(f"{folder}/max_link_speed") or "",
+        speed_max=min(speeds, key=gigatransfers, default=""),
         width=surroundings.number(f"{folder}/current_link_width"),
-        width_max=surroundings.number(f"{folder}/max_link_width"),
+        width_max=min(widths, default=None),
         off_bus=config[:4] == b"\xff\xff\xff\xff",
         redirects_peers=acs_redirects(config) if class_code == _BRIDGE else None,
     )
+
+
+def gigatransfers(speed: str) -> float:
+    """Return the number in `32.0 GT/s PCIe`; 0 where there is none."""
+    try:
+        return float(speed.partition(" ")[0])
+    except ValueError:
+        return 0.0
 
 
 def _bound(surroundings: Surroundings, folder: str) -> bool:

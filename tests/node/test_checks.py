@@ -331,6 +331,7 @@ def test_what_could_not_be_read_is_unknown(check: AnyCheck) -> None:
         "ib_devices",
         "ib_rate",
         "ib_firmware",
+        "eth_link",
         "eth_mtu",
         "memory_size",
         "cpu_count",
@@ -397,7 +398,17 @@ def test_a_mount_that_this_user_may_not_see_is_unknown() -> None:
     assert judged(BY_ID["mount_hung"], closed) == [(Status.UNKNOWN, "/home")]
 
 
+def test_a_servers_disk_that_is_full_is_no_fatal_fault_of_the_node() -> None:
+    assert judged(BY_ID["disk_full"], Mounts((replace(HOME, bytes_free=1),))) == [(WEAK, "/home")]
+
+
+def test_errors_of_a_port_are_held_against_the_time_that_it_runs() -> None:
+    seen = replace(fabric(symbol_error=1000), uptime_hours=100.0)
+    assert judged(BY_ID["ib_symbol_errors"], seen) == [(Status.HEALTHY, "")]
+    assert judged(BY_ID["ib_symbol_errors"], replace(seen, uptime_hours=5.0)) == [(WEAK, "mlx5_0/1")]
+
+
 def test_ports_that_the_profile_lacks_do_not_count() -> None:
     spare = Fabric({}, (Port("mlx5_9", "1", "DOWN", "Polling", "InfiniBand"),))
     assert judged(BY_ID["ib_port_down"], spare) == [(Status.HEALTHY, "")]
-    assert judged(BY_ID["ib_port_down"], spare, Profile()) == [(BAD, "mlx5_9/1")]
+    assert judged(BY_ID["ib_port_down"], spare, Profile()) == [(WEAK, "mlx5_9/1")]

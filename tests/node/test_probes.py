@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fleetward.node.check_list import BY_ID, CHECKS
 from fleetward.node.checking import Probe
 from fleetward.node.probes.clock import read_clock
+from fleetward.node.probes.host import read_processes
 from fleetward.node.profile import HostProfile, Profile
 from fleetward.node.results import Finding, ProbeError, Status
 from fleetward.node.run_checks import read_probes, run_checks
@@ -65,12 +67,11 @@ CHANGED = [
     ("proc/modules", "nvidia 1\nmlx5_ib 1\n", "kernel_peermem", Status.DEGRADED, ""),
     ("sys/class/nvme/nvme0/state", "dead", "nvme_state", Status.UNHEALTHY, "nvme0"),
     ("proc/mdstat", "md0 : active raid1 sda[0]\n 9 blocks [2/1] [U_]\n", "raid", Status.DEGRADED, "md0"),
-    ("sys/class/net/eth0/carrier", "0", "eth_link", Status.UNHEALTHY, "eth0"),
     ("sys/class/net/eth0/statistics/rx_errors", "900", "eth_errors", Status.DEGRADED, "eth0"),
-    ("sys/class/infiniband/mlx5_0/ports/1/state", "1: DOWN", "ib_port_down", Status.UNHEALTHY, "mlx5_0/1"),
+    ("sys/class/infiniband/mlx5_0/ports/1/state", "1: DOWN", "ib_port_down", Status.DEGRADED, "mlx5_0/1"),
     (
         "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error",
-        "999",
+        "99999",
         "ib_symbol_errors",
         Status.DEGRADED,
         "mlx5_0/1",
@@ -211,6 +212,43 @@ def test_a_probe_that_hangs_or_dies_costs_its_own_answer_and_its_limit() -> None
     assert "0.3 s" in str(answers["hang"])
     assert isinstance(answers["end"], ProbeError)
     assert "without an answer" in str(answers["end"])
+
+
+def _start_a_program(surroundings: Surroundings) -> str:
+    return surroundings.run(["slow"], 60)
+
+
+def test_the_programs_of_a_probe_end_with_it(node_files: "NodeFiles") -> None:
+    pid_file = node_files.root / "pid"
+    node_files.program("slow", f"echo $$ > {pid_file}; exec sleep 60")
+    answers = read_probes([Probe("slow", _start_a_program, 1.0)], Surroundings(node_files.root))
+    assert isinstance(answers["slow"], ProbeError)
+    deadline = time.monotonic() + 5
+    stat = Path(f"/proc/{int(pid_file.read_text())}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the program goes on"
+        time.sleep(0.05)
+
+
+def test_a_card_in_a_slot_that_allows_no_more_is_well(node_files: "NodeFiles") -> None:
+    node_files.write("sys/bus/pci/devices/0000:18:00.0/current_link_width", "8")
+    assert finding(node_files, "pci_link_width").entity == "0000:18:00.0"
+    devices = node_files.root / "sys/bus/pci/devices"
+    node_files.write("sys/devices/pci0000:15/0000:15:01.0/max_link_width", "8")
+    (devices / "0000:18:00.0").rename(node_files.root / "sys/devices/pci0000:15/0000:15:01.0/0000:18:00.0")
+    (devices / "0000:18:00.0").symlink_to("../../../devices/pci0000:15/0000:15:01.0/0000:18:00.0")
+    assert finding(node_files, "pci_link_width").status is Status.HEALTHY
+
+
+def test_a_process_that_moves_on_is_not_stuck(node_files: "NodeFiles", monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = "44 (dd) D 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9000 0"
+    node_files.write("proc/44/stat", stat)
+    node_files.write("proc/44/status", "voluntary_ctxt_switches:\t7\n")
+    surroundings = Surroundings(node_files.root)
+    assert [one.pid for one in read_processes(surroundings).odd] == [44]
+    text = "voluntary_ctxt_switches:\t8\n"
+    monkeypatch.setattr(time, "sleep", lambda _: node_files.write("proc/44/status", text))
+    assert read_processes(surroundings).odd == ()
 
 
 def test_the_worst_comes_first(node_files: "NodeFiles") -> None:
