@@ -90,9 +90,8 @@ def _requires_reset(gpus: Gpus, _: Asked) -> Iterator[Trouble]:
     "awslabs gpu-cluster-healthcheck",
 )
 def _recovery_action(gpus: Gpus, _: Asked) -> Iterator[Trouble]:
-    catalogue = read_catalogue()
     for reading, number in values(gpus, "gpu_recovery_action"):
-        wanted = catalogue.recovery(int(number))
+        wanted = read_catalogue().recovery(int(number)) if number else None
         if number and wanted is None:
             why = f"the driver asks for action {number:g}, which this version does not know"
             yield Trouble(why, gpu_name(reading.identity.index), severity=Severity.WARNING, action=Action.WATCH)

@@ -37,7 +37,6 @@ def recent(log: KernelRecords, hours: float) -> Iterator[Record]:
 
 
 def _faults(log: KernelRecords, hours: float, kind: FaultKind) -> Iterator[Seen]:
-    catalogue = read_catalogue()
     for record in recent(log, hours):
         found = parse_record(record.message)
         if isinstance(found, KernelXid) and kind is FaultKind.XID:
@@ -46,7 +45,9 @@ def _faults(log: KernelRecords, hours: float, kind: FaultKind) -> Iterator[Seen]
             code = found.sxid
         else:
             continue
-        yield Seen(found.address, catalogue.classify(kind, code, found.line), record.age_seconds, found.line)
+        # read only where there is something to judge: most nodes, most of the time, have nothing
+        verdict = read_catalogue().classify(kind, code, found.line)
+        yield Seen(found.address, verdict, record.age_seconds, found.line)
 
 
 def _told(faults: Iterable[Seen]) -> Iterator[Trouble]:
