@@ -36,4 +36,5 @@ def hand(four_nodes: Lab) -> Iterator[HandDrain]:
     prepare_job(four_nodes)
     drained = drain_by_hand(four_nodes)
     yield drained
+    four_nodes.on("head", "scancel", "--user=researcher")  # what a test that failed has left running
     undrain(four_nodes, drained)

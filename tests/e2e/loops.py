@@ -86,11 +86,15 @@ def times_logged(lab: Lab, words: str) -> int:
 
 def any_gpu_of(lab: Lab, job: str) -> Gpu:
     """Return a GPU that the job holds, by chance."""
-    rows = lab.prometheus("gpu_utilization_ratio > 0.5")
     nodes = lab.told("head", "squeue", "-h", "-j", job, "-o", "%N").strip()
     named = set(lab.told("head", "scontrol", "show", "hostnames", nodes).split())
-    held = [Gpu(labels["node"], labels["gpu"]) for labels, _ in rows if labels["node"] in named]
-    assert held, f"Prometheus shows no busy GPU on {nodes}"
+
+    def busy() -> list[Gpu]:
+        rows = lab.prometheus("gpu_utilization_ratio > 0.5")
+        return [Gpu(labels["node"], labels["gpu"]) for labels, _ in rows if labels["node"] in named]
+
+    # The job may write its first checkpoint before the next look of the exporter, and that before the next scrape.
+    held: list[Gpu] = wait_for(busy, 30, f"a busy GPU on {nodes} in Prometheus")
     chosen = CHANCE.choice(held)
     print(f"of {len(held)} busy GPUs, GPU {chosen.index} of {chosen.node} is the one that fails")  # noqa: T201  for the report
     return chosen
