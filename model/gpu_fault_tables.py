@@ -141,7 +141,7 @@ def _checked(file: Path, name: str, found: object, keys: Sequence[str]) -> Itera
 
 def _tree(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(_content(file).decode("utf-8"))
+        return tomllib.loads(content_of(file).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except ValueError as error:  # also a number of more digits than Python converts
@@ -150,7 +150,7 @@ def _tree(file: Path) -> dict[str, object]:
         raise UsageError(f"{file}: is not TOML that can be read: it is nested too deep; write flat tables") from None
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
     """Return what is in an ordinary file of a sensible size."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
@@ -160,5 +160,5 @@ def _content(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); correct its name or permissions") from error
     if len(content) > LARGEST_BYTES:
-        raise UsageError(f"{file}: is larger than {LARGEST_BYTES} bytes; name a TOML file of faults")
+        raise UsageError(f"{file}: is larger than {LARGEST_BYTES} bytes; name a TOML file")
     return content
