@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fleetward.model.fleet import CONTROLLER_GROUP, SLURM_NODE_GROUP, Fleet, HardwareProfile
+from fleetward.model.fleet import CONTROLLER_GROUP, NODE_HEALTH_GROUP, SLURM_NODE_GROUP, Fleet, HardwareProfile
 from fleetward.model.host_ranges import expand, fold
 from fleetward.model.inventory_schema import SLURM_PARAMETER_NAME, nearest
 
@@ -40,6 +40,7 @@ def check_fleet(fleet: Fleet, refused: Refused = MappingProxyType({})) -> Iterat
     yield from _accounting(fleet, known)
     yield from _slurm_parameters(fleet)
     yield from _controllers(fleet)
+    yield from _health_checks(fleet)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,18 @@ def _controllers(fleet: Fleet) -> Iterator[str]:
             f"group {CONTROLLER_GROUP} has {len(controllers)} hosts, which must share their state; "
             "set StateSaveLocation in fleet_slurm_parameters to a folder of a shared file system"
         )
+
+
+def _health_checks(fleet: Fleet) -> Iterator[str]:
+    checked = {node.name for node in fleet.members(NODE_HEALTH_GROUP)}
+    computing = {node.name for node in fleet.members(SLURM_NODE_GROUP)}
+    if checked and (left_out := computing - checked):
+        yield (
+            f"{fold(left_out)}: not in the group {NODE_HEALTH_GROUP}, though others are; Slurm has one "
+            f"HealthCheckProgram for all nodes: put all of {SLURM_NODE_GROUP} there, or none"
+        )
+    if others := checked - computing:
+        yield f"{fold(others)}: in {NODE_HEALTH_GROUP}, but only nodes of {SLURM_NODE_GROUP} run it; leave it out there"
 
 
 def _duplicate_addresses(fleet: Fleet) -> Iterator[str]:

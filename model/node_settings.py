@@ -13,6 +13,7 @@ from fleetward.model.errors import UsageError
 from fleetward.model.gpu_fault_tables import Table, content_of
 
 NODE_SETTINGS = Path("/etc/fleetward/node.toml")
+KERNEL_LOG = Path("/dev/kmsg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,16 @@ class NodeSettings:
     """What the node should be: TOML or JSON with the tables of a hardware profile."""
     fault_catalogues: tuple[Path, ...] = ()
     """The site's own files on top of the shipped catalogue of faults, the later over the earlier."""
+    checks_left_out: tuple[str, ...] = ()
+    """Checks that are not run here, by their ids."""
+    kernel_log: Path = KERNEL_LOG
+    """Where the checks read it; another file where it is played."""
     daemon: DaemonAddress = field(default_factory=DaemonAddress)
     local_drain: LocalDrain = field(default_factory=LocalDrain)
 
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("node", "profile", "fault_catalogues", "daemon", "local_drain"),
+    "": ("node", "profile", "fault_catalogues", "checks_left_out", "kernel_log", "daemon", "local_drain"),
     "daemon": ("url", "token_file", "ca_file"),
     "local_drain": ("checks", "streak", "absolute", "share"),
 }
@@ -77,7 +82,9 @@ def read_node_settings(file: Path = NODE_SETTINGS) -> NodeSettings:
     return NodeSettings(
         node=top.text("node", ""),
         profile=_path(top, "profile"),
-        fault_catalogues=tuple(map(Path, top.texts("fault_catalogues") if "fault_catalogues" in top else ())),
+        fault_catalogues=tuple(map(Path, _texts(top, "fault_catalogues"))),
+        checks_left_out=_texts(top, "checks_left_out"),
+        kernel_log=_path(top, "kernel_log") or KERNEL_LOG,
         daemon=DaemonAddress(_url(daemon), _path(daemon, "token_file"), _path(daemon, "ca_file")),
         local_drain=_local_drain(local),
     )
@@ -92,6 +99,10 @@ def _section(file: Path, tree: Mapping[str, object], name: str) -> Table:
         if key not in _KEYS[name]:
             raise UsageError(f"{place}: {key!r} is no key; write one of {', '.join(_KEYS[name])}")
     return Table(place, values)
+
+
+def _texts(table: Table, key: str) -> tuple[str, ...]:
+    return () if table.values.get(key, []) == [] else table.texts(key)
 
 
 def _path(table: Table, key: str) -> Path | None:
@@ -119,7 +130,7 @@ def _local_drain(table: Table) -> LocalDrain:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise table.error("share", share, "a number above 0 and at most 1")
     return LocalDrain(
-        checks=table.texts("checks") if table.values.get("checks") else (),
+        checks=_texts(table, "checks"),
         streak=table.number("streak", 1, 1000) if "streak" in table else usual.streak,
         absolute=table.number("absolute", 1, 1_000_000) if "absolute" in table else usual.absolute,
         share=float(share),

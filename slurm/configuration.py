@@ -19,7 +19,9 @@ from fleetward.model.fleet import (
 )
 from fleetward.model.host_ranges import natural_key
 from fleetward.slurm.configuration_accounting import accounting
+from fleetward.slurm.configuration_defaults import gpu_models
 from fleetward.slurm.configuration_files import cgroup_conf, gres_conf, slurm_conf, topology_conf
+from fleetward.slurm.configuration_scripts import EPILOG, PROLOG, script
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ SCRAPE_JOBS = {
 def render(fleet: Fleet) -> dict[str, str]:
     """Return the text of every file that the whole fleet shares, by name.
 
-    `topology.conf` is there only where nodes have a leaf switch.
+    `topology.conf` is there only where nodes have a leaf switch, `prolog.sh` and `epilog.sh` where nodes have GPUs.
     """
     files = {
         "slurm.conf": slurm_conf(fleet),
@@ -56,6 +58,8 @@ def render(fleet: Fleet) -> dict[str, str]:
         "rules/fleet.json": _json(rules(fleet)),
     }
     files |= {f"targets/{name}.json": _json(_targets(fleet, job)) for name, job in SCRAPE_JOBS.items()}
+    if gpu_models(fleet):
+        files |= {name: script(name) for name in (PROLOG, EPILOG)}
     topology = topology_conf(fleet)
     if topology:
         files["topology.conf"] = topology

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
-from fleetward.model.fleet import DATABASE_GROUP, SLURM_NODE_GROUP, Fleet
+from fleetward.model.fleet import DATABASE_GROUP, NODE_HEALTH_GROUP, SLURM_NODE_GROUP, Fleet
+from fleetward.slurm.configuration_scripts import EPILOG, PROLOG
 
+HEALTH_CHECK = "/usr/local/libexec/fleetward/health_check"
+"""What slurmd runs on each node of NODE_HEALTH_GROUP; the role node_health puts it there."""
 JWT_KEY_FILE = "/var/lib/slurm/jwt_hs256.key"
 
 _DEFAULTS: Mapping[str, str] = {
@@ -57,10 +60,17 @@ CGROUP_DEFAULTS: Mapping[str, str] = {
 
 
 def slurm_defaults(fleet: Fleet) -> dict[str, str]:
-    """Return the defaults, with what follows from the fleet's GPUs and switches."""
+    """Return the defaults, with what follows from the fleet's GPUs, switches and checks."""
     parameters = dict(_DEFAULTS)
     if gpu_models(fleet):
-        parameters["GresTypes"] = "gpu"
+        parameters |= {"GresTypes": "gpu", "Prolog": PROLOG, "Epilog": EPILOG}
+    if fleet.members(NODE_HEALTH_GROUP):
+        # Not below 60 s: newer Slurms refuse an interval that is no longer than what a check may take.
+        parameters |= {
+            "HealthCheckProgram": HEALTH_CHECK,
+            "HealthCheckInterval": "120",
+            "HealthCheckNodeState": "ANY",
+        }
     if any(node.leaf_switch for node in fleet.members(SLURM_NODE_GROUP)):
         parameters["TopologyPlugin"] = "topology/tree"
     return parameters

@@ -13,6 +13,8 @@ from ansible.plugins.lookup import LookupBase
 if TYPE_CHECKING:
     from fleetward.slurm.configuration_cache import RenderedInventory
 
+NOT_IN_EVERY_FLEET = ("topology.conf", "prolog.sh", "epilog.sh")
+
 DOCUMENTATION = """
 name: fleet
 author: Fleetward
@@ -26,7 +28,8 @@ options:
     description:
       - Names of files, such as V(slurm.conf), V(gres.conf), V(cgroup.conf), V(topology.conf), V(hosts),
         V(accounting.json), V(targets/gpu.json), V(rules/fleet.json), or V(node.json) together with O(host).
-      - V(topology.conf) is empty where the fleet declares no switches.
+      - V(topology.conf) is empty where the fleet declares no switches, V(prolog.sh) and V(epilog.sh) where it
+        has no GPUs.
       - V(problems), alone, returns what is wrong with the inventory, one sentence each; use query for it.
     required: true
     type: list
@@ -107,6 +110,6 @@ class LookupModule(LookupBase):
 
 
 def _file(files: RenderedInventory, name: str, host: str | None) -> str:
-    if name == "topology.conf":
+    if name in NOT_IN_EVERY_FLEET:
         return files.shared.get(name, "")
     return files.text(name, host)

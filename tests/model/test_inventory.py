@@ -135,6 +135,17 @@ WRONG: list[tuple[str, object, str]] = [
     ("vars/fleet_hardware_profiles/h100/gpu/model", "H100", r".*gpu.model: 'H100' does not match .*"),
     ("vars/fleet_hardware_profiles/h100/sockets", True, r".*h100.sockets: needs a number, not True"),
     ("vars/fleet_hardware_profiles/h100", {"gpu": GPU}, r"fleet_hardware_profiles.h100.sockets: is missing; add it"),
+    # health checks
+    (
+        "children/node_health",
+        {"hosts": {"gpu1": {}}},
+        r"gpu\[2-3\]: not in the group node_health, .*: put all .*, or none",
+    ),
+    (
+        "children/node_health",
+        {"children": {"slurm_node": {}, "slurm_controller": {}}},
+        r"head: in node_health, but only nodes of slurm_node run it; leave it out there",
+    ),
     # partitions
     ("vars/fleet_partitions/gpu/nodes", "gpu[1-2]", r"gpu3: in no partition; add it to one in fleet_partitions"),
     ("vars/fleet_partitions/gpu/nodes", "gpu[1-4]", r"partition gpu: nodes: gpu4 is neither a host nor a group; .*"),

@@ -11,6 +11,8 @@ WHOLE = """
 node = "gpu001"
 profile = "/etc/fleetward/profile.json"
 fault_catalogues = ["/etc/fleetward/a.toml", "/etc/fleetward/b.toml"]
+checks_left_out = ["eth_mtu"]
+kernel_log = "/run/kmsg"
 
 [daemon]
 url = "https://head:9720/"
@@ -37,6 +39,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         node="gpu001",
         profile=Path("/etc/fleetward/profile.json"),
         fault_catalogues=(Path("/etc/fleetward/a.toml"), Path("/etc/fleetward/b.toml")),
+        checks_left_out=("eth_mtu",),
+        kernel_log=Path("/run/kmsg"),
         daemon=daemon,
         local_drain=LocalDrain(("gpu_lost", "xid_off_bus"), 2, 5, 0.25),
     )
@@ -77,6 +81,11 @@ def test_what_is_wrong_is_refused_by_name(tmp_path: Path, text: str, words: str)
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.toml: cannot be read"):
         read_node_settings(tmp_path / "gone.toml")
+
+
+def test_empty_lists_are_none(tmp_path: Path) -> None:
+    text = "fault_catalogues = []\nchecks_left_out = []\n[local_drain]\nchecks = []\n"
+    assert read_node_settings(written(tmp_path, text)) == NodeSettings()
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

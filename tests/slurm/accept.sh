@@ -9,6 +9,7 @@ cat /rendered/hosts >>/etc/hosts
 
 install -d /etc/slurm
 cp /rendered/*.conf /etc/slurm/
+install -m 755 /rendered/*.sh /etc/slurm/
 : >/etc/slurm/plugstack.conf # Debian's has a pattern in it that slurmctld complains of
 state=$(sed -n 's/^StateSaveLocation=//p' /etc/slurm/slurm.conf)
 for folder in "$state" /var/lib/slurm /var/log/slurm /run/slurmctld /run/slurmdbd; do

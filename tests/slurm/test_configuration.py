@@ -121,6 +121,31 @@ def test_nodes_without_gpus_have_no_gres_anywhere() -> None:
     assert "AccountingStorageTRES" not in parameters(files["slurm.conf"])
 
 
+def test_nodes_with_gpus_get_prolog_and_epilog_with_their_configuration() -> None:
+    files = render(fleet(node("n1")))
+    found = parameters(files["slurm.conf"])
+    for name in (found["Prolog"], found["Epilog"]):
+        assert "/" not in name, "Slurm sends along only a script whose name has no folder"
+        assert files[name].startswith("#!/bin/sh\n")
+    without = render(fleet(node("n1", CPU)))
+    assert not {"Prolog", "Epilog"} & set(parameters(without["slurm.conf"]))
+    assert not {"prolog.sh", "epilog.sh"} & set(without)
+
+
+def test_a_sites_own_prolog_takes_the_place_of_ours() -> None:
+    own = replace(fleet(node("n1")), slurm_parameters={"prolog": "/site/prolog"})
+    assert "prolog=/site/prolog\n" in (text := render(own)["slurm.conf"])
+    assert "Prolog=" not in text
+
+
+def test_slurm_runs_checks_where_nodes_are_in_the_group() -> None:
+    checked = parameters(render(fleet(node("n1"), node_health=["n1"]))["slurm.conf"])
+    assert checked["HealthCheckProgram"].startswith("/")
+    assert int(checked["HealthCheckInterval"]) > 60, "newer Slurms refuse what is not above their HealthCheckTimeout"
+    assert checked["HealthCheckNodeState"] == "ANY"
+    assert "HealthCheckProgram" not in parameters(render(fleet(node("n1")))["slurm.conf"])
+
+
 def test_device_files_are_named_once_for_each_kind_of_gpu() -> None:
     other = replace(H100, name="other", gpu=replace(GPU, model="a100"))
     found = lines(render(fleet(node("n1"), node("n2"), node("n3", other), node("n4", CPU)))["gres.conf"], "NodeName")

@@ -21,6 +21,11 @@ options:
     description: Texts by file name.
     type: dict
     required: true
+  programs:
+    description: Names of those that are run, and so get the mode C(0755) instead of O(mode).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment: [ansible.builtin.files]
 author: The Fleetward authors
 """
@@ -52,6 +57,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "files": {"type": "dict", "required": True},
+            "programs": {"type": "list", "elements": "str", "default": []},
         },
         add_file_common_args=True,
         supports_check_mode=True,
@@ -73,7 +79,8 @@ def main() -> None:
                 new.write_text(text, encoding="utf-8")
                 module.atomic_move(str(new), str(path))
         if path.exists():
-            attributes = module.load_file_common_arguments(module.params, path=str(path))
+            mode = {"mode": "0755"} if name in module.params["programs"] else {}
+            attributes = module.load_file_common_arguments({**module.params, **mode}, path=str(path))
             changed = module.set_fs_attributes_if_different(attributes, changed)
     module.exit_json(changed=changed or bool(written), written=written, diff=diff)
 
