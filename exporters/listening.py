@@ -21,7 +21,11 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set from now on; call it from the main thread."""
+    """Return an event that SIGTERM and SIGINT set from now on; call it from the main thread.
+
+    A client that goes away in the middle of an answer no longer ends the program, as SIGPIPE would.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     stopped = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -214,6 +214,17 @@ def test_two_hundred_scrapes_at_once_are_all_answered(exporter: Exporter) -> Non
     assert all(len(re.findall(r"^gpu_up", page, re.MULTILINE)) == 8 for page in pages)
 
 
+def test_clients_that_go_away_in_the_middle_of_an_answer_do_not_end_it(exporter: Exporter) -> None:
+    host, _, port = exporter.address.rpartition(":")
+    for _ in range(5):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01" + bytes(7))  # ends with a reset
+    assert exporter.value("gpu_up", gpu="0") == 1
+    assert exporter.process.poll() is None
+
+
 def test_it_leaves_no_process_behind_also_when_it_is_killed(played: "PlayedNode") -> None:
     with running(played) as exporter:
         left = descendants(exporter.process.pid)
