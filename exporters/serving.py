@@ -2,32 +2,39 @@
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from fleetward.exporters.listening import parse_listen
-from fleetward.model.errors import FleetwardError
+from fleetward.exporters.web import WebServer, serving
+
+if TYPE_CHECKING:
+    from fleetward.exporters.web_gate import Gate
 
 
-def serve_until(stopped: threading.Event, collector: Collector, listen: str, ready: Callable[[str], None]) -> None:
+def serve_until(
+    stopped: threading.Event,
+    collector: Collector,
+    listen: str,
+    whose: str,
+    ready: Callable[[str], None],
+    gate: "Gate | None" = None,
+) -> None:
     """Serve `/metrics` until the event is set; raises FleetwardError where the address cannot be had.
 
-    What the process itself costs is served too (`process_*`). `ready` gets the URL once it answers.
+    What the process itself costs is served too (`process_*`). `ready` gets the URL once it answers, `whose` is as in
+    WebServer.
     """
-    address, port = parse_listen(listen)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     ProcessCollector(registry=registry)
-    try:
-        server, thread = start_http_server(port, addr=address, registry=registry)
-    except OSError as error:
-        raise FleetwardError(
-            f"cannot listen on {listen}: {error.strerror or error}. Is another exporter running there? "
-            "Choose another address with --listen."
-        ) from error
-    ready(f"http://{address}:{server.server_port}/metrics")
-    stopped.wait()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+
+    def page(accept: str) -> tuple[str, bytes]:
+        encode, kind = choose_encoder(accept)
+        return kind, encode(registry)
+
+    with serving(WebServer(listen, whose, page, gate, packs=True)) as url:
+        ready(url)
+        stopped.wait()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -10,6 +11,7 @@ from fleetward.exporters.listening import stop_on_signals
 from fleetward.exporters.serving import serve_until
 from fleetward.exporters.slurm.metrics import render
 from fleetward.exporters.slurm.sampler import Sampler
+from fleetward.exporters.web import open_gate
 from fleetward.slurm.client import SlurmClient
 
 
@@ -25,11 +27,19 @@ class PictureCollector(Collector):
         return render(self._sampler.picture(), time.monotonic())
 
 
-def serve(client: SlurmClient, listen: str, interval_seconds: float, announce: Callable[[str], None]) -> None:
-    """Serve `/metrics` until SIGTERM or SIGINT; raises FleetwardError where the address cannot be had.
+def serve(
+    client: SlurmClient,
+    listen: str,
+    interval_seconds: float,
+    announce: Callable[[str], None],
+    web_config: Path | None = None,
+) -> None:
+    """Serve `/metrics` until SIGTERM or SIGINT, to whom the file lets see it, where there is one.
 
-    Call it from the main thread: it takes over both signals.
+    Raises UsageError where the file is wrong, FleetwardError where the address cannot be had. Call it from the main
+    thread: it takes over both signals.
     """
+    gate = open_gate(web_config, announce)
     stopped = stop_on_signals()
     sampler = Sampler(client, interval_seconds, announce)
 
@@ -37,5 +47,5 @@ def serve(client: SlurmClient, listen: str, interval_seconds: float, announce: C
         sampler.start()
         announce(f"serving Slurm metrics on {url} every {interval_seconds:g} s")
 
-    serve_until(stopped, PictureCollector(sampler), listen, ready)
+    serve_until(stopped, PictureCollector(sampler), listen, "Slurm's", ready, gate)
     sampler.stop()

@@ -8,6 +8,13 @@ from fleetward.commands._slurm import backend_option
 from fleetward.commands._slurm import slurm as ask_slurm
 
 interval_range = click.FloatRange(min=0.1, max=3600)
+web_config_option = click.option(
+    "--web-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TLS and passwords, in the format of Prometheus' exporter-toolkit; it is read again when it changes. "
+    "Without one everybody may look.",
+)
 
 
 @click.group()
@@ -47,7 +54,10 @@ def exporter() -> None:
     help="Serve dcgm-exporter's default set too, under its names, types, units and labels, behind our own: dashboards "
     "made for it work, and so do our alerts. The page is then in Prometheus' text format only, as theirs is.",
 )
-def gpu(listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_names: bool) -> None:
+@web_config_option
+def gpu(
+    listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_names: bool, web_config: Path | None
+) -> None:
     """Serve what NVML and the kernel's log say of this node's GPUs, until SIGTERM.
 
     Exit code 3: NVML or its driver is not there.
@@ -56,7 +66,7 @@ def gpu(listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_name
     from fleetward.exporters.listening import parse_listen
 
     parse_listen(listen)  # a wrong address is told before the driver is asked
-    serve(listen, interval, _tell, kernel_log, job_map, dcgm_names=dcgm_names)
+    serve(listen, interval, _tell, kernel_log, job_map, dcgm_names=dcgm_names, web_config=web_config)
 
 
 @exporter.command()
@@ -69,8 +79,9 @@ def gpu(listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_name
     metavar="SECONDS",
     help="How often Slurm is asked; a scrape gets the last answer, with its age.",
 )
+@web_config_option
 @backend_option
-def slurm(listen: str, interval: float, backend: str) -> None:
+def slurm(listen: str, interval: float, web_config: Path | None, backend: str) -> None:
     """Serve what Slurm says of nodes and jobs, until SIGTERM.
 
     A controller that does not answer is `slurm_up 0`, and no reason to end.
@@ -81,7 +92,7 @@ def slurm(listen: str, interval: float, backend: str) -> None:
     with ask_slurm(backend) as client:
         from fleetward.exporters.slurm.server import serve
 
-        serve(client, listen, interval, _tell)
+        serve(client, listen, interval, _tell, web_config)
 
 
 def _tell(text: str) -> None:

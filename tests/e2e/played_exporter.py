@@ -76,7 +76,7 @@ def running(played: PlayedNode, *options: str) -> Iterator[Exporter]:
     with subprocess.Popen(command, env=played.environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = ""
-        while not (match := re.search(r"http://(\S+)/metrics", told)):
+        while not (match := re.search(r"https?://(\S+)/metrics", told)):
             line = process.stderr.readline()
             assert line, told
             told += line
