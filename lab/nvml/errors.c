@@ -60,12 +60,25 @@ double ecc_total(const struct gpu *gpu, bool uncorrected, bool aggregate)
     return number_or(gpu, total_key(uncorrected, aggregate), sum < COUNTER_MAX ? sum : COUNTER_MAX);
 }
 
+/*
+ * A GPU that is cut into instances tells the errors since the driver was loaded by instance alone, and of an instance
+ * no others than uncorrectable ones beside the memory. Which instance had them the scenario does not say: the first.
+ */
+static bool has_errors(const struct gpu *gpu, bool uncorrected, bool aggregate, unsigned int place)
+{
+    if (gpu->number[ECC_MODE] == 0)
+        return false;
+    if (gpu->instance < 0)
+        return aggregate || !mig_enabled(gpu);
+    return uncorrected && !aggregate && place != ECC_DRAM;
+}
+
 NVML_API nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, unsigned int error, unsigned int counter,
                                                   unsigned long long *count)
 {
     ENTER_DEVICE(device);
     REQUIRE(count && error <= 1 && counter <= 1);
-    if (gpu.number[ECC_MODE] == 0)
+    if (!has_errors(&gpu, error == 1, counter == 1, ECC_DRAM))
         return NVML_ERROR_NOT_SUPPORTED;
     *count = (unsigned long long)ecc_total(&gpu, error == 1, counter == 1);
     return NVML_SUCCESS;
@@ -74,11 +87,11 @@ NVML_API nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, unsigned 
 NVML_API nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, unsigned int error, unsigned int counter,
                                                       unsigned int place, unsigned long long *count)
 {
-    ENTER_DEVICE(device);
+    ENTER_DEVICE_OR_INSTANCE(device);
     REQUIRE(count && error <= 1 && counter <= 1 && place < ECC_PLACES);
-    if (gpu.number[ECC_MODE] == 0)
+    if (!has_errors(&gpu, error == 1, counter == 1, place))
         return NVML_ERROR_NOT_SUPPORTED;
-    *count = (unsigned long long)ecc_at(&gpu, place, error == 1, counter == 1);
+    *count = gpu.instance > 0 ? 0 : (unsigned long long)ecc_at(&gpu, place, error == 1, counter == 1);
     return NVML_SUCCESS;
 }
 

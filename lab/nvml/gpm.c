@@ -37,6 +37,7 @@ enum { METRIC_COUNT = sizeof metrics / sizeof metrics[0] };
 struct gpm_sample {
     bool taken;
     unsigned int index;
+    int instance; /* -1 for the whole GPU */
     double when;
     double value[METRIC_COUNT];
 };
@@ -67,13 +68,17 @@ NVML_API nvmlReturn_t nvmlGpmSampleFree(nvmlGpmSample_t sample)
     return NVML_SUCCESS;
 }
 
-static nvmlReturn_t take(const struct gpu *gpu, nvmlGpmSample_t sample)
+/* Of the whole GPU, or of the instance that `gpu` names: who holds another one gives it no load. */
+static nvmlReturn_t take(struct gpu *gpu, nvmlGpmSample_t sample)
 {
     REQUIRE(sample);
     if (gpu->number[ARCHITECTURE] < HOPPER)
         return NVML_ERROR_NOT_SUPPORTED;
     sample->taken = true;
     sample->index = gpu->index;
+    sample->instance = gpu->instance;
+    if (gpu->instance >= 0)
+        gpu->holder_count = mig_holders(gpu);
     sample->when = gpu->now;
     for (unsigned int i = 0; i < METRIC_COUNT; i++)
         sample->value[i] = model_gpm(gpu, metrics[i].key);
@@ -92,8 +97,10 @@ NVML_API nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int gpu_
     struct instance layout[MAX_INSTANCES];
     unsigned int count = mig_layout(&gpu, layout);
     for (unsigned int i = 0; i < count; i++)
-        if (layout[i].gpu_instance_id == gpu_instance)
+        if (layout[i].gpu_instance_id == gpu_instance) {
+            gpu.instance = (int)i;
             return take(&gpu, sample);
+        }
     return NVML_ERROR_NOT_FOUND;
 }
 
@@ -123,7 +130,8 @@ NVML_API nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *asked)
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     REQUIRE(asked->numMetrics > 0 && asked->numMetrics <= METRICS_MOST && asked->sample1 && asked->sample2);
     const struct gpm_sample *first = asked->sample1, *second = asked->sample2;
-    REQUIRE(first->taken && second->taken && first->index == second->index && first->when < second->when);
+    REQUIRE(first->taken && second->taken && first->when < second->when);
+    REQUIRE(first->index == second->index && first->instance == second->instance);
     for (unsigned int i = 0; i < asked->numMetrics; i++)
         answer(&asked->metrics[i], asked->sample2);
     return NVML_SUCCESS;

@@ -47,6 +47,7 @@
     X(GSP_MODE, "gsp_mode", 0, 1, 1) \
     X(MIG_MODE, "mig_mode", 0, 1, UNSET) \
     X(MIG_MODE_PENDING, "mig_mode_pending", 0, 1, UNSET) \
+    X(MIG_ENCODERS, "mig_encoders", 0, 64, 0) \
     X(INFOROM_CHECKSUM, "inforom_checksum", 0, UINT_MOST, 0x5a17c0de) \
     X(INFOROM_VALID, "inforom_valid", 0, 1, 1) \
     X(PLATFORM_SLOT, "platform_slot", 0, 127, 0) \

@@ -16,12 +16,10 @@ struct memory memory_of(const struct gpu *gpu)
 struct memory mig_memory(const struct gpu *gpu)
 {
     struct instance layout[MAX_INSTANCES];
-    unsigned int count = mig_layout(gpu, layout), eighths = 0, holders = 0;
+    unsigned int count = mig_layout(gpu, layout), eighths = 0, holders = mig_holders(gpu);
     struct memory whole = memory_of(gpu), memory = {0};
     for (unsigned int i = 0; i < count; i++)
         eighths += layout[i].eighths;
-    for (unsigned int i = 0; i < gpu->holder_count; i++)
-        holders += mig_instance_of_holder(gpu, i) == gpu->instance;
     unsigned int own = layout[gpu->instance].eighths;
     memory.total = whole.total / 8 * own;
     memory.reserved = whole.reserved / 8 * own;

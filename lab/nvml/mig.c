@@ -64,6 +64,7 @@ NVML_API nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t mig, nvmlDeviceAtt
         .multiprocessorCount = own->multiprocessors,
         .sharedCopyEngineCount = own->engines,
         .sharedDecoderCount = own->engines,
+        .sharedEncoderCount = (unsigned int)gpu.number[MIG_ENCODERS], /* an H100 has none */
         .sharedJpegCount = own->engines,
         .sharedOfaCount = own->optical_flow,
         .gpuInstanceSliceCount = own->slices,

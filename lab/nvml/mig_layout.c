@@ -82,3 +82,12 @@ int mig_instance_of_holder(const struct gpu *gpu, unsigned int holder)
     unsigned int count = mig_layout(gpu, layout);
     return count == 0 ? -1 : (int)(holder % count);
 }
+
+/* How many of the GPU's holders use the instance that `gpu` names. */
+unsigned int mig_holders(const struct gpu *gpu)
+{
+    unsigned int count = 0;
+    for (unsigned int holder = 0; holder < gpu->holder_count; holder++)
+        count += mig_instance_of_holder(gpu, holder) == gpu->instance;
+    return count;
+}

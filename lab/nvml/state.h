@@ -161,6 +161,7 @@ bool mig_has(const struct gpu *gpu, int instance);
 void mig_uuid(const struct gpu *gpu, const struct instance *instance, char text[TEXT_SIZE]);
 struct memory mig_memory(const struct gpu *gpu);
 int mig_instance_of_holder(const struct gpu *gpu, unsigned int holder); /* -1 where it has the whole GPU */
+unsigned int mig_holders(const struct gpu *gpu);
 
 /* clocks.c, errors.c, nvlink.c: what the field values show too */
 double throttle_ns(const struct gpu *gpu, enum gpu_number key);

@@ -36,6 +36,15 @@ def gpm(index, *metrics):
     n.nvmlGpmMetricsGet(asked)
     [n.nvmlGpmSampleFree(sample) for sample in samples]
     return [one.value if one.nvmlReturn == 0 else {"code": one.nvmlReturn} for one in asked.metrics[:len(metrics)]]
+def gpm_of_instance(index, instance, metric, other=None):
+    samples = [n.nvmlGpmMigSampleGet(h(index), one, n.nvmlGpmSampleAlloc())
+               for one in (instance, instance if other is None else other)]
+    asked = n.c_nvmlGpmMetricsGet_t(version=1, numMetrics=1, sample1=samples[0], sample2=samples[1])
+    asked.metrics[0].metricId = metric
+    try:
+        return n.nvmlGpmMetricsGet(asked).metrics[0].value
+    finally:
+        [n.nvmlGpmSampleFree(sample) for sample in samples]
 def gpm_within(room, size):
     memory = n.create_string_buffer(size + 9)
     memory[size:] = b"untouched"

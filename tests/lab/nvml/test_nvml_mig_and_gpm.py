@@ -57,10 +57,16 @@ def test_what_an_instance_has(cut: "Nvml") -> None:
     assert cut(f"{attributes.format(0)}.multiprocessorCount") == 16
     assert cut(f"{attributes.format(1)}.multiprocessorCount") == 60
     assert cut(f"[{attributes.format(1)}.gpuInstanceSliceCount, {attributes.format(1)}.sharedDecoderCount]") == [3, 3]
+    assert cut(f"{attributes.format(0)}.sharedEncoderCount") == 0
     totals = cut("[n.nvmlDeviceGetMemoryInfo(m).total for m in held['m']]")
     assert totals[0] == pytest.approx(10 * GIB, rel=0.03)
     assert totals[1] == pytest.approx(40 * GIB, rel=0.03)
     assert cut(f"{attributes.format(1)}.memorySizeMB") == totals[1] // 1024**2
+
+
+def test_encoders_of_an_instance_of_another_chip(shared: "Shared", cut: "Nvml") -> None:
+    shared[0].play("gpu.0.mig=1g.10gb,3g.40gb\ngpu.0.mig_encoders=1\n")
+    assert cut("n.nvmlDeviceGetAttributes(held['m'][0]).sharedEncoderCount") == 1
 
 
 @pytest.mark.parametrize(
@@ -140,6 +146,46 @@ def test_processes_are_of_an_instance_and_the_gpu_lists_them_all(shared: "Shared
         cut(f"release({path!r})")
     time.sleep(0.25)
     assert cut(processes.format("h(0)")) == []
+
+
+def test_errors_since_the_driver_was_loaded_are_told_by_instance_and_only_where_nvml_does(
+    shared: "Shared", cut: "Nvml"
+) -> None:
+    shared[0].play("gpu.0.mig=1g.10gb,3g.40gb\ngpu.0.ecc_sram_uncorrected=5\ngpu.0.ecc_l2_uncorrected=2\n")
+    counter = "n.nvmlDeviceGetMemoryErrorCounter({handle}, {error}, {counter}, {place})"
+    l2, dram, sram = 1, 2, 7
+    for place, expected in ((sram, [5, 0]), (l2, [2, 0])):
+        of = [counter.format(handle=f"held['m'][{one}]", error=1, counter=0, place=place) for one in (0, 1)]
+        assert cut(f"[{', '.join(of)}]") == expected
+    for handle, error, count, place in (
+        ("held['m'][0]", 0, 0, sram),
+        ("held['m'][0]", 1, 1, sram),
+        ("held['m'][0]", 1, 0, dram),
+        ("h(0)", 1, 0, sram),
+    ):
+        with pytest.raises(Exception, match="code 3"):
+            cut(counter.format(handle=handle, error=error, counter=count, place=place))
+    with pytest.raises(Exception, match="code 3"):
+        cut("n.nvmlDeviceGetTotalEccErrors(h(0), 1, 0)")
+    assert cut(counter.format(handle="h(0)", error=1, counter=1, place=sram)) == 5
+
+
+def test_gpm_of_an_instance_follows_its_own_load(shared: "Shared", cut: "Nvml") -> None:
+    path = str(shared[0].device(0))
+    cut(f"hold({path!r})")
+    time.sleep(0.25)
+    try:
+        assert cut("gpm_of_instance(0, 7, 2)") > 0
+        assert cut("gpm_of_instance(0, 2, 2)") == 0
+    finally:
+        cut(f"release({path!r})")
+    with pytest.raises(Exception, match="code 6"):
+        cut("gpm_of_instance(0, 5, 2)")
+
+
+def test_gpm_does_not_compare_the_samples_of_two_instances(cut: "Nvml") -> None:
+    with pytest.raises(Exception, match="code 2"):
+        cut("gpm_of_instance(0, 7, 2, 2)")
 
 
 def test_gpm_follows_the_load(shared: "Shared") -> None:

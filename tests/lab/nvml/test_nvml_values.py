@@ -208,7 +208,17 @@ DRIVER_ROWS: list[Row] = [
     ("gpu_count", 4, "n.nvmlDeviceGetCount()", 4),
     ("event_types", 8, "n.nvmlDeviceGetSupportedEventTypes(h(2))", 8),
 ]
-ASKED_ELSEWHERE = {"lost", "error", "delay_ms", "hang", "mig", "numa_node", "inforom_valid", "inforom_power"}
+ASKED_ELSEWHERE = {
+    "lost",
+    "error",
+    "delay_ms",
+    "hang",
+    "mig",
+    "mig_encoders",
+    "numa_node",
+    "inforom_valid",
+    "inforom_power",
+}
 ASKED_ELSEWHERE |= {"throttle_since", "platform_slot", "platform_tray", "platform_host", "platform_peer_type"}
 ASKED_ELSEWHERE |= {"platform_ib_guid", "platform_chassis_serial"}
 DRIVER_ASKED_ELSEWHERE = {"loaded", "mismatch", "event_wait_error", "seed", "hang", "delay_ms"}
