@@ -40,6 +40,7 @@ class Forks:
             raise RuntimeError("processes are forked before the first thread is started")
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         gc.freeze()  # what is shared stays shared: no collector, here or in a child, writes to it
         self.process = os.fork()
         if self.process == 0:
