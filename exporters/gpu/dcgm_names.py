@@ -28,6 +28,9 @@ class DcgmName:
     factor: float = 1.0
     """What base units are multiplied with to get theirs."""
     counter: bool = False
+    instance_keys: tuple[str, ...] | None = None
+    """Which of MIG_SERIES it is made of for a MIG instance, empty where it has none; where it is None, the number of
+    the whole GPU stands for each of its instances, as DCGM resolves it (DcgmCacheManager.cpp, practical entities)."""
 
 
 XID_ERRORS = DcgmName("DCGM_FI_DEV_XID_ERRORS", 230, (), "Number of the last XID, 0 before the first.")
@@ -80,14 +83,29 @@ DCGM_NAMES: tuple[DcgmName, ...] = (
         _PERCENT,
     ),
     XID_ERRORS,
-    DcgmName("DCGM_FI_DEV_FB_FREE", 251, ("gpu_memory_free_bytes",), "Memory that is free, in MiB.", _MIB),
-    DcgmName("DCGM_FI_DEV_FB_USED", 252, ("gpu_memory_used_bytes",), "Memory that programs hold, in MiB.", _MIB),
+    DcgmName(
+        "DCGM_FI_DEV_FB_FREE",
+        251,
+        ("gpu_memory_free_bytes",),
+        "Memory that is free, in MiB.",
+        _MIB,
+        instance_keys=("gpu_mig_memory_free_bytes",),
+    ),
+    DcgmName(
+        "DCGM_FI_DEV_FB_USED",
+        252,
+        ("gpu_memory_used_bytes",),
+        "Memory that programs hold, in MiB.",
+        _MIB,
+        instance_keys=("gpu_mig_memory_used_bytes",),
+    ),
     DcgmName(
         "DCGM_FI_DEV_FB_RESERVED",
         253,
         ("gpu_memory_reserved_bytes",),
         "Memory that the driver keeps for itself, in MiB.",
         _MIB,
+        instance_keys=("gpu_mig_memory_reserved_bytes",),
     ),
     DcgmName(
         "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
@@ -113,23 +131,39 @@ DCGM_NAMES: tuple[DcgmName, ...] = (
     ),
     DcgmName("DCGM_FI_DEV_ROW_REMAP_FAILURE", 395, ("gpu_row_remap_failed",), "1 where a row could not be replaced."),
     DcgmName(
-        "DCGM_FI_PROF_GR_ENGINE_ACTIVE", 1001, ("gpu_active_ratio.graphics",), "Share of time the engines worked."
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+        1001,
+        ("gpu_active_ratio.graphics",),
+        "Share of time the engines worked.",
+        instance_keys=("gpu_mig_active_ratio.graphics",),
     ),
     DcgmName(
-        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", 1004, ("gpu_active_ratio.tensor",), "Share of time the tensor cores worked."
+        "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
+        1004,
+        ("gpu_active_ratio.tensor",),
+        "Share of time the tensor cores worked.",
+        instance_keys=("gpu_mig_active_ratio.tensor",),
     ),
-    DcgmName("DCGM_FI_PROF_DRAM_ACTIVE", 1005, ("gpu_active_ratio.dram",), "Share of time the memory was at work."),
+    DcgmName(
+        "DCGM_FI_PROF_DRAM_ACTIVE",
+        1005,
+        ("gpu_active_ratio.dram",),
+        "Share of time the memory was at work.",
+        instance_keys=("gpu_mig_active_ratio.dram",),
+    ),
     DcgmName(
         "DCGM_FI_PROF_PCIE_TX_BYTES",
         1009,
         ("gpu_traffic_bytes_per_second.pcie_tx",),
         "Bytes per second sent over PCIe.",
+        instance_keys=(),
     ),
     DcgmName(
         "DCGM_FI_PROF_PCIE_RX_BYTES",
         1010,
         ("gpu_traffic_bytes_per_second.pcie_rx",),
         "Bytes per second received over PCIe.",
+        instance_keys=(),
     ),
 )
 """In the order of their page."""

@@ -2,11 +2,13 @@
 
 import time
 from collections import Counter
+from itertools import chain
 
 import pynvml
 
 from fleetward.exporters.gpu.nvml_calls import Calls, GpuGoneError, NvmlObject
-from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuProcess, GpuReading
+from fleetward.exporters.gpu.questions import processes_on
+from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuInstance, GpuProcess, GpuReading
 from fleetward.exporters.gpu.sampling import GpuLook
 from fleetward.model.errors import OutOfReachError
 
@@ -81,12 +83,25 @@ class Nvml:
             if uuid is None:
                 return self._unanswered(index, "the driver gives no handle for it", begun)
             identity = self._identity(calls, handle, index, str(uuid))
-            look = self._looks.setdefault(identity.uuid, GpuLook(identity.nvlinks))
-            values, processes = look.values(calls, handle), _processes(calls, handle)
+            if identity.uuid not in self._looks:
+                self._looks[identity.uuid] = GpuLook(identity.nvlinks)
+            look = self._looks[identity.uuid]
+            values, processes = look.values(calls, handle), processes_on(calls, handle)
+            instances = look.instances(calls, handle)
         except GpuGoneError as gone:
             return self._unanswered(index, str(gone), begun)
+        if processes is None:
+            processes = _of_all(instances)
         ended = time.monotonic()
-        return GpuReading(identity, values, processes, taken_at=ended, seconds=ended - begun)
+        return GpuReading(
+            identity,
+            values,
+            processes or (),
+            taken_at=ended,
+            seconds=ended - begun,
+            instances=instances,
+            processes_told=processes is not None,
+        )
 
     def _identity(self, calls: Calls, handle: NvmlObject, index: int, uuid: str) -> GpuIdentity:
         known = self._known.get(uuid)
@@ -122,6 +137,7 @@ def _read_identity(calls: Calls, handle: NvmlObject, index: int, uuid: str) -> G
     )
 
 
-def _processes(calls: Calls, handle: NvmlObject) -> tuple[GpuProcess, ...]:
-    found = calls.get("nvmlDeviceGetComputeRunningProcesses", handle) or ()
-    return tuple(GpuProcess(int(one.pid), one.usedGpuMemory) for one in found)
+def _of_all(instances: tuple[GpuInstance, ...]) -> tuple[GpuProcess, ...] | None:
+    """Return the processes of a GPU that tells of them by instance alone; None where one of these does not either."""
+    by_instance = [one.processes for one in instances if one.processes is not None]
+    return tuple(chain.from_iterable(by_instance)) if by_instance and len(by_instance) == len(instances) else None

@@ -74,7 +74,7 @@ class Calls:
         if code == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
             self._missing.add(function)
         self.lacked = code in NOT_FAILURES
-        if not self.lacked:
+        if not self.lacked and code != pynvml.NVML_ERROR_NOT_FOUND:  # no fault either, and it may be there next time
             self.errors.append(CallError(function.removeprefix("nvml"), code))
         if code in GONE:
             raise GpuGoneError(code)

@@ -9,24 +9,21 @@ is a label of Prometheus' own.
 It is written here rather than by prometheus_client: a page has some 1,400 lines, and this takes a tenth of the time.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot
+from fleetward.exporters.gpu.mig_page import MigPage
+from fleetward.exporters.gpu.page_writer import Writer, labelled, labels_of
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuProcess, GpuReading, Snapshot
 from fleetward.exporters.gpu.series import Family, Series
 from fleetward.exporters.gpu.series_list import SERIES
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _FAMILIES: tuple[tuple[Family, tuple[tuple[int, Series], ...]], ...] = tuple(
     (family, tuple(members)) for family, members in groupby(enumerate(SERIES), key=lambda one: one[1].family)
 )
-
-Row = tuple[Mapping[str, str], float]
-"""Labels and value."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +38,6 @@ class OwnCost:
     open_files: int
 
 
-class Writer:
-    """Writes families one after the other, in one of the two formats."""
-
-    def __init__(self, *, openmetrics: bool) -> None:
-        """Begin an empty page."""
-        self.lines: list[str] = []
-        self._openmetrics = openmetrics
-
-    def head(self, family: Family) -> None:
-        """Write what a family is."""
-        name = family.name
-        if self._openmetrics and family.counter:
-            name = name.removesuffix("_total")
-        kind = "counter" if family.counter else "gauge"
-        self.lines.append(f"# HELP {name} {family.help}\n# TYPE {name} {kind}\n")
-
-    def family(self, family: Family, rows: Iterable[Row]) -> None:
-        """Write a family with its rows, unless there are none."""
-        begin = len(self.lines)
-        self.lines += [f"{family.name}{labelled(labels)} {float(value)!r}\n" for labels, value in rows]
-        if len(self.lines) > begin:
-            added = self.lines[begin:]
-            del self.lines[begin:]
-            self.head(family)
-            self.lines += added
-
-    def text(self) -> str:
-        """Return the page."""
-        return "".join(self.lines) + ("# EOF\n" if self._openmetrics else "")
-
-
 class Page:
     """Renders snapshots; it keeps the labels of GPUs that it has seen."""
 
@@ -79,12 +45,14 @@ class Page:
         """Count these XIDs from 0 on every GPU, so that the first one is an increase."""
         self._from_zero = xids_from_zero
         self._begins: dict[GpuIdentity, list[str]] = {}
+        self._mig = MigPage()
 
     def render(self, snapshot: Snapshot, now: float, own: OwnCost, *, openmetrics: bool = False) -> str:
         """Return the page; `now` is of the clock of GpuReading.taken_at."""
         writer = Writer(openmetrics=openmetrics)
         _state(writer, snapshot, now)
         self._numbers(writer, snapshot.gpus)
+        self._mig.write(writer, snapshot.gpus)
         self._xids(writer, snapshot)
         _jobs(writer, snapshot)
         _driver(writer, snapshot)
@@ -127,17 +95,6 @@ class Page:
         )
 
 
-def labels_of(identity: GpuIdentity) -> dict[str, str]:
-    """Return the labels that every series of a GPU has."""
-    return {"gpu": str(identity.index), "uuid": identity.uuid}
-
-
-def labelled(labels: Mapping[str, str]) -> str:
-    """Return labels as they stand behind a name."""
-    inside = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-    return f"{{{inside}}}" if inside else ""
-
-
 def _state(writer: Writer, snapshot: Snapshot, now: float) -> None:
     gpus = snapshot.gpus
     seen = [one for one in gpus if one.values is not None]
@@ -148,7 +105,7 @@ def _state(writer: Writer, snapshot: Snapshot, now: float) -> None:
     writer.family(Family("gpu_info", "What the GPU is; always 1."), ((_about(one.identity), 1) for one in seen))
     writer.family(
         Family("gpu_processes", "Processes that compute on the GPU."),
-        ((labels_of(one.identity), len(one.processes)) for one in seen),
+        ((labels_of(one.identity), len(one.processes)) for one in seen if one.processes_told),
     )
     writer.family(
         Family("gpu_sample_age_seconds", "Age of what is shown of the GPU."),
@@ -179,17 +136,34 @@ def _jobs(writer: Writer, snapshot: Snapshot) -> None:
         Family("gpu_job_info", "Whose job the GPU works for; always 1."),
         ((_about_job(reading.identity, job), 1) for reading, job in at_work),
     )
-    allocated = {reading.identity.index: reading for reading, _ in at_work if reading.up}
+    idle = {}
+    for reading, job in at_work:
+        processes = _processes_of(reading, job.instance)
+        if processes is not None:
+            idle[reading.identity.index, job.instance] = ({**labels_of(reading.identity), **_part(job)}, not processes)
     writer.family(
-        Family("gpu_allocated_idle", "1 where the GPU belongs to a job and no process computes on it."),
-        ((labels_of(one.identity), float(not one.processes)) for one in allocated.values()),
+        Family("gpu_allocated_idle", "1 where the GPU, or a MIG instance of it, belongs to a job and nobody uses it."),
+        ((labels, float(nobody)) for labels, nobody in idle.values()),
     )
+
+
+def _processes_of(reading: GpuReading, instance: int | None) -> list[GpuProcess] | None:
+    """Return the processes on a GPU or on a GPU instance of it; None where that is not known."""
+    if instance is None:
+        return list(reading.processes) if reading.up and reading.processes_told else None
+    of_each = [one.processes for one in reading.instances if one.gpu_instance == instance]
+    told = [processes for processes in of_each if processes is not None]
+    return [one for processes in told for one in processes] if told and len(told) == len(of_each) else None
+
+
+def _part(job: GpuJob) -> dict[str, str]:
+    return {} if job.instance is None else {"gpu_instance": str(job.instance)}
 
 
 def _about_job(identity: GpuIdentity, job: GpuJob) -> dict[str, str]:
     return {
         **labels_of(identity),
-        **({} if job.instance is None else {"gpu_instance": str(job.instance)}),
+        **_part(job),
         "job_id": job.job,
         "user": job.user,
         "account": job.account,

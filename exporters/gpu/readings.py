@@ -37,6 +37,35 @@ class GpuProcess:
 
 
 @dataclass(frozen=True)
+class GpuInstance:
+    """A part of a GPU that MIG hands out as a device: a compute instance within a GPU instance."""
+
+    gpu_instance: int
+    """NVML's number of it within the GPU."""
+    compute_instance: int
+    """NVML's number of it within the GPU instance."""
+    uuid: str
+    profile: str
+    """Its size as `nvidia-smi` writes it: `3g.40gb`, or `1c.3g.40gb` for a part of the GPU instance."""
+    values: Values
+    """One for each of MIG_SERIES."""
+    processes: tuple[GpuProcess, ...] | None = None
+    """None where the driver does not tell."""
+
+    def packed(self) -> tuple[Any, ...]:
+        """Return plain tuples and lists, for another process to unpack."""
+        processes = None if self.processes is None else tuple((one.pid, one.memory_bytes) for one in self.processes)
+        return (self.gpu_instance, self.compute_instance, self.uuid, self.profile, self.values, processes)
+
+    @staticmethod
+    def unpacked(packed: tuple[Any, ...]) -> "GpuInstance":
+        """Return what `packed` was made of."""
+        gpu_instance, compute_instance, uuid, profile, values, processes = packed
+        their = None if processes is None else tuple(GpuProcess(*one) for one in processes)
+        return GpuInstance(gpu_instance, compute_instance, uuid, profile, values, their)
+
+
+@dataclass(frozen=True)
 class GpuReading:
     """One look at one GPU."""
 
@@ -50,6 +79,10 @@ class GpuReading:
     """Seconds of the monotonic clock, at the look's end."""
     seconds: float = 0.0
     """How long the look took."""
+    instances: tuple[GpuInstance, ...] = ()
+    """The parts into which MIG has cut it, by number."""
+    processes_told: bool = True
+    """Whether the driver told of processes; of a GPU that MIG has cut it may refuse to."""
 
     @property
     def up(self) -> bool:
@@ -59,14 +92,17 @@ class GpuReading:
     def packed(self) -> tuple[Any, ...]:
         """Return plain tuples and lists, for another process to unpack."""
         processes = tuple((one.pid, one.memory_bytes) for one in self.processes)
-        return (astuple(self.identity), self.values, processes, self.failure, self.taken_at, self.seconds)
+        instances = tuple(one.packed() for one in self.instances)
+        end = (self.failure, self.taken_at, self.seconds, instances, self.processes_told)
+        return (astuple(self.identity), self.values, processes, *end)
 
     @staticmethod
     def unpacked(packed: tuple[Any, ...]) -> "GpuReading":
         """Return what `packed` was made of."""
-        identity, values, processes, failure, taken_at, seconds = packed
+        identity, values, processes, failure, taken_at, seconds, instances, told = packed
         their = tuple(GpuProcess(*one) for one in processes)
-        return GpuReading(GpuIdentity(*identity), values, their, failure, taken_at, seconds)
+        parts = tuple(GpuInstance.unpacked(one) for one in instances)
+        return GpuReading(GpuIdentity(*identity), values, their, failure, taken_at, seconds, parts, told)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,20 @@ from collections.abc import Iterator
 from fleetward.exporters.gpu.series import Call, Family, FieldValue, Gpm, Labelled, Series, one, some
 
 MIB = 1024.0**2
+MEMORY_INFO_V2 = 0x02000028
+"""The tag of NVML's struct in which what the driver keeps is no longer counted as used."""
+ACTIVE_UNITS = {
+    "graphics": 1,
+    "sm": 2,
+    "sm_occupancy": 3,
+    "integer": 4,
+    "tensor": 5,
+    "dram": 10,
+    "fp64": 11,
+    "fp32": 12,
+    "fp16": 13,
+}
+"""Metrics of GPM that are shares of a unit's peak (nvml.h, NVML_GPM_METRIC_*)."""
 _NANOSECONDS = 1e-9
 
 
@@ -35,17 +49,7 @@ def _load() -> Iterator[Series]:
     yield from some(
         "gpu_engine_utilization_ratio", "Share of the time in which a media engine ran.", "engine", engines, 0.01
     )
-    pipes: Labelled = {
-        "graphics": Gpm(1),
-        "sm": Gpm(2),
-        "sm_occupancy": Gpm(3),
-        "integer": Gpm(4),
-        "tensor": Gpm(5),
-        "dram": Gpm(10),
-        "fp64": Gpm(11),
-        "fp32": Gpm(12),
-        "fp16": Gpm(13),
-    }
+    pipes: Labelled = {unit: Gpm(number) for unit, number in ACTIVE_UNITS.items()}
     yield from some(
         "gpu_active_ratio", "Share of its peak at which a unit worked since the last look.", "unit", pipes, 0.01
     )
@@ -66,14 +70,13 @@ def _load() -> Iterator[Series]:
 
 def _memory() -> Iterator[Series]:
     info = "nvmlDeviceGetMemoryInfo"
-    v2 = 0x02000028
     for member, help_text in {
         "total": "Size of the memory.",
         "used": "Memory that programs hold.",
         "free": "Memory that is free.",
         "reserved": "Memory that the driver keeps for itself.",
     }.items():
-        yield from one(f"gpu_memory_{member}_bytes", help_text, Call(info, (v2,), member))
+        yield from one(f"gpu_memory_{member}_bytes", help_text, Call(info, (MEMORY_INFO_V2,), member))
     bar: Labelled = {
         member: Call("nvmlDeviceGetBAR1MemoryInfo", take=f"bar1{member.title()}") for member in ("total", "used")
     }

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from fleetward.exporters.gpu.forks import Forks, ForksGoneError
 from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid, bus_address
@@ -77,6 +78,7 @@ class Watch:
         while self._clock() < until:
             census = self._boards.census.read(0)
             if census and (Census(*census).failure or self._all_seen(Census(*census).count)):
+                self.snapshot()  # so that an XID in the kernel's log finds its GPU before the first scrape
                 return Census(*census)
             time.sleep(0.01)
         return Census()
@@ -146,9 +148,7 @@ class Watch:
         age = now - reading.taken_at
         if packed and age > self._stale_after:
             return GpuReading(identity, None, failure=f"no answer for {age:.0f} s", taken_at=reading.taken_at)
-        return GpuReading(
-            identity, reading.values, reading.processes, reading.failure, reading.taken_at, reading.seconds
-        )
+        return replace(reading, identity=identity)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do a thread's work; where it ends before its time, whatever the reason, so does all."""

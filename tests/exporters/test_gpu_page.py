@@ -16,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fleetward.exporters.gpu.page import OwnCost, Page
 from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot, XidEvent
-from fleetward.exporters.gpu.series import Call, FieldValue, Gpm, Series
+from fleetward.exporters.gpu.series import Call, Family, FieldValue, Gpm, Series
 from fleetward.exporters.gpu.series_list import SERIES
 from fleetward.exporters.gpu.series_load import CLOCK_EVENT_REASONS
+from fleetward.exporters.gpu.series_mig import MIG_SERIES
 
 if TYPE_CHECKING:
     from conftest import Recorded
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FROM_ZERO = (48, 79)
 OWN = OwnCost(started_at=1.7e9, cpu_seconds=12.5, resident_bytes=3e7, open_files=12)
 FAMILIES = {one.family.name: one.family for one in SERIES}
+MIG_FAMILIES = {one.family.name: one.family for one in MIG_SERIES}
 
 
 def page(snapshot: Snapshot, now: float = 101.0, *, openmetrics: bool = False) -> str:
@@ -188,30 +190,33 @@ def test_a_job_is_of_the_gpu_that_has_the_index_now(recorded: "Recorded") -> Non
 
 UNIT_OR_COUNT = re.compile(
     r"_(ratio|celsius|watts|bytes|hertz|bytes_per_second|up|active|max|pending|failed|enabled|state|mode|action"
-    r"|rows|banks|pages|generation|width|code)$"
+    r"|rows|banks|pages|generation|width|code|multiprocessors|slices|engines)$"
 )
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", sorted({**FAMILIES, **MIG_FAMILIES}))
 def test_names_follow_prometheus_rules(name: str) -> None:
-    family = FAMILIES[name]
+    family = {**FAMILIES, **MIG_FAMILIES}[name]
     assert re.fullmatch(r"gpu_[a-z0-9_]+", name)
     assert name.endswith("_total") == family.counter
     assert family.counter or UNIT_OR_COUNT.search(name)
     assert family.help.endswith(".")
 
 
-def test_every_series_is_there_once_and_stands_with_its_family() -> None:
-    assert len({(one.family.name, one.labels) for one in SERIES}) == len(SERIES)
-    order = [one.family.name for one in SERIES]
-    assert [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name] == list(FAMILIES)
+@pytest.mark.parametrize(("series", "families"), [(SERIES, FAMILIES), (MIG_SERIES, MIG_FAMILIES)], ids=["gpu", "mig"])
+def test_every_series_is_there_once_and_stands_with_its_family(
+    series: tuple[Series, ...], families: dict[str, Family]
+) -> None:
+    assert len({(one.family.name, one.labels) for one in series}) == len(series)
+    order = [one.family.name for one in series]
+    assert [name for place, name in enumerate(order) if place == 0 or order[place - 1] != name] == list(families)
     by_name: dict[str, set[tuple[str, ...]]] = {}
-    for one in SERIES:
+    for one in series:
         by_name.setdefault(one.family.name, set()).add(tuple(name for name, _ in one.labels))
     assert [name for name, labels in by_name.items() if len(labels) != 1] == []
 
 
-@pytest.mark.parametrize("series", SERIES, ids=lambda one: one.key)
+@pytest.mark.parametrize("series", [*SERIES, *MIG_SERIES], ids=lambda one: one.key)
 def test_every_source_is_known_to_pynvml(series: Series) -> None:
     source = series.source
     if isinstance(source, Call):
