@@ -13,6 +13,7 @@ NOUNS = {
     "lab": "Run a whole cluster on this machine.",
     "nodes": "Show the nodes and their GPUs.",
     "provision": "Bring hosts to what the inventory declares.",
+    "release": "Have the GPU exporter let go of this node's GPUs.",
     "resume": "Give nodes back that you drained.",
     "runbook": "Read runbook pages; plan, approve and watch their runs.",
     "serve": "Run the daemon: alerts in, runbooks executed.",

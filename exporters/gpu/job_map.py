@@ -60,13 +60,16 @@ class JobMap:
         self._lock = threading.Lock()
 
     def look(self, gpus: Collection[int]) -> tuple[tuple[GpuJob, ...], int]:
-        """Return the jobs of these GPUs, by index, and how much was wrong so far; several threads may ask at once."""
+        """Return the jobs of these GPUs, by index, and how much was wrong so far; several threads may ask at once.
+
+        Where no GPU is known yet, none is a stranger.
+        """
         with self._lock:
             self._look()
             jobs: list[GpuJob] = []
             for file in self._files.values():
                 there = [job for job in file.jobs if job.index in gpus]
-                if len(there) < len(file.jobs) and not file.stranger_counted:
+                if gpus and len(there) < len(file.jobs) and not file.stranger_counted:
                     file.stranger_counted = True
                     self._errors += 1
                 jobs += there

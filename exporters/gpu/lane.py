@@ -72,6 +72,20 @@ class Boards:
         for board in (self.pulses, self.tallies):
             board.clear(lane)
 
+    def clear_looks(self) -> None:
+        """Forget what was seen of driver and GPUs."""
+        self.census.clear(0)
+        for index in range(MOST_GPUS):
+            self.readings.clear(index)
+
+    def all_seen(self) -> bool:
+        """Return whether the driver has answered and every GPU has been looked at, or that it does not answer."""
+        found = self.census.read(0)
+        census = Census(*found) if found else Census()
+        if not census.count:
+            return bool(found)
+        return all(self.readings.read(index) for index in range(min(census.count, MOST_GPUS)))
+
 
 def run_lane(boards: Boards, lane: int) -> None:
     """Do the lane's task for ever."""

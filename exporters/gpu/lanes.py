@@ -78,15 +78,19 @@ class Lanes:
         pulses: Mapping[int, tuple[int, float]],
         ended: Collection[int],
         seconds: Mapping[int, float],
+        *,
+        released: bool = False,
     ) -> list[Order]:
         """Return what is to be done now.
 
         `gpus` is how many there are, `pulses` what each lane does and since when, `ended` the lanes whose process is
-        gone, `seconds` how long the last look at each GPU took.
+        gone, `seconds` how long the last look at each GPU took. While `released` no process may use the driver.
         """
         for lane in ended:
             self._dying.discard(lane)
             self._lost(lane, now)
+        if released:
+            return list(self._let_go(now))
         orders = list(self._kill_what_hangs(now, pulses))
         self._part(now, pulses, seconds)
         self._shared.task = Task(tuple(index for index in range(min(gpus, MOST_GPUS)) if index not in self.apart), True)
@@ -111,6 +115,15 @@ class Lanes:
                     None,
                     now + (0 if post is self._shared and lasted > FIRST_PAUSE else post.pause),
                 )
+
+    def _let_go(self, now: float) -> Iterator[Order]:
+        """End every process; each task begins anew when the release is over, and none is held against a GPU."""
+        for post in self._posts():
+            if post.lane is not None:
+                self._dying.add(post.lane)
+                yield Kill(post.lane)
+            post.lane, post.pause, post.not_before = None, FIRST_PAUSE, now
+        self.apart = dict.fromkeys(self.apart, now)
 
     def _kill_what_hangs(self, now: float, pulses: Mapping[int, tuple[int, float]]) -> Iterator[Order]:
         for post in self._posts():

@@ -50,12 +50,13 @@ class Page:
     def render(self, snapshot: Snapshot, now: float, own: OwnCost, *, openmetrics: bool = False) -> str:
         """Return the page; `now` is of the clock of GpuReading.taken_at."""
         writer = Writer(openmetrics=openmetrics)
-        _state(writer, snapshot, now)
-        self._numbers(writer, snapshot.gpus)
-        self._mig.write(writer, snapshot.gpus)
+        if snapshot.released_until is None:
+            _state(writer, snapshot, now)
+            self._numbers(writer, snapshot.gpus)
+            self._mig.write(writer, snapshot.gpus)
+            _driver(writer, snapshot)
         self._xids(writer, snapshot)
         _jobs(writer, snapshot)
-        _driver(writer, snapshot)
         _exporter(writer, snapshot, now, own)
         return writer.text()
 
@@ -183,9 +184,8 @@ def _driver(writer: Writer, snapshot: Snapshot) -> None:
 
 
 def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> None:
-    oldest = min((one.taken_at for one in snapshot.gpus if one.taken_at), default=now)
+    _release(writer, snapshot, now)
     single = (
-        ("gpu_exporter_sample_age_seconds", "Age of the oldest look at a GPU.", max(0.0, now - oldest)),
         ("gpu_exporter_sweeps_total", "Looks at the GPUs so far, over all processes.", snapshot.looks),
         ("gpu_exporter_killed_total", "Processes that hung in the driver and were replaced.", snapshot.killed),
         (
@@ -216,4 +216,21 @@ def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> N
             ({"function": error.function, "code": str(error.code)}, count)
             for error, count in sorted(snapshot.errors.items(), key=lambda one: (one[0].function, one[0].code))
         ),
+    )
+
+
+def _release(writer: Writer, snapshot: Snapshot, now: float) -> None:
+    until = snapshot.released_until
+    writer.family(
+        Family("gpu_exporter_released", "1 while no GPU is looked at, as somebody asked with `fleetward release`."),
+        [({}, float(until is not None))],
+    )
+    writer.family(
+        Family("gpu_exporter_released_until_timestamp_seconds", "When the GPUs are looked at again, in Unix time."),
+        [({}, until)] if until is not None else [],
+    )
+    oldest = min((one.taken_at for one in snapshot.gpus if one.taken_at), default=now)
+    writer.family(
+        Family("gpu_exporter_sample_age_seconds", "Age of the oldest look at a GPU."),
+        [({}, max(0.0, now - oldest))] if until is None else [],
     )

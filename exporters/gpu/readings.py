@@ -175,3 +175,5 @@ class Snapshot:
     jobs: tuple[GpuJob, ...] = ()
     job_map_errors: int = 0
     """What was wrong in the job map so far."""
+    released_until: float | None = None
+    """The Unix time until which the GPUs are released: `gpus` then tells only which ones are known."""

@@ -12,6 +12,7 @@ from fleetward.exporters.gpu.dcgm_page import render as render_dcgm
 from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
+from fleetward.exporters.gpu.release import RELEASE_FILE, ReleaseFile
 from fleetward.exporters.gpu.watch import Watch
 from fleetward.exporters.listening import stop_on_signals
 from fleetward.exporters.web import Page as WebPage
@@ -29,6 +30,7 @@ def serve(
     announce: Callable[[str], None],
     kernel_log: Path = KERNEL_LOG,
     job_map: Path = JOB_MAP,
+    release_file: Path = RELEASE_FILE,
     *,
     dcgm_names: bool = False,
     web_config: Path | None = None,
@@ -48,7 +50,7 @@ def serve(
         broken.set()
         stopped.set()
 
-    watch = Watch(interval_seconds, give_up, log)
+    watch = Watch(interval_seconds, give_up, log, ReleaseFile(release_file, announce))
     if not log.readable:
         announce(f"{kernel_log} cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again")
     try:

@@ -16,6 +16,7 @@ from fleetward.exporters.gpu.lanes import Assign, Kill, Lanes, Order, Start
 from fleetward.exporters.gpu.own_cost import own_cost
 from fleetward.exporters.gpu.page import OwnCost
 from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot, XidEvent
+from fleetward.exporters.gpu.release import Absence, ReleaseFile
 from fleetward.exporters.gpu.xids import Source, XidCounts
 
 STEP_SECONDS = 0.2
@@ -36,6 +37,7 @@ class Watch:
         interval_seconds: float,
         broken: Callable[[], None],
         kernel_log: KernelLog,
+        release: ReleaseFile,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take memory and fork the process that forks; nothing is looked at yet.
@@ -50,6 +52,7 @@ class Watch:
         """Lanes with a process, and since when."""
         self._stale_after = 2 * interval_seconds + SLACK_SECONDS
         self._kernel_log = kernel_log
+        self._release, self._absence = release, Absence(FIRST_LOOK_SECONDS)
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -71,15 +74,18 @@ class Watch:
         ]
 
     def start(self) -> Census:
-        """Start looking, and return what the driver says of itself; empty where it does not answer in time."""
+        """Start looking, and return what the driver says of itself; empty where it does not answer in time.
+
+        Where the GPUs are released it is not asked.
+        """
+        self._take_release(self._clock())
         for thread in self._threads:
             thread.start()
         until = self._clock() + FIRST_LOOK_SECONDS
-        while self._clock() < until:
-            census = self._boards.census.read(0)
-            if census and (Census(*census).failure or self._all_seen(Census(*census).count)):
+        while self._clock() < until and self._absence.until is None:
+            if self._boards.all_seen():
                 self.snapshot()  # so that an XID in the kernel's log finds its GPU before the first scrape
-                return Census(*census)
+                return Census(*(self._boards.census.read(0) or ()))
             time.sleep(0.01)
         return Census()
 
@@ -93,10 +99,11 @@ class Watch:
     def snapshot(self) -> Snapshot:
         """Return what was seen last of each GPU, with the counts as they are now."""
         now = self._clock()
-        census = Census(*(self._boards.census.read(0) or ()))
+        released_until = self._absence.until
+        census = Census(*(self._boards.census.read(0) or ())) if released_until is None else Census()
         tallies = [self._boards.tallies.read(lane) or _NO_TALLY for lane in tuple(self._running)]
         with self._lock:
-            gpus = self._gpus(census, now)
+            gpus = self._gpus(census, now) if released_until is None else self._released_gpus()
             errors, looks = Counter(self._errors), self._looks
             for live, failed, _, _ in tallies:
                 looks += live
@@ -111,6 +118,7 @@ class Watch:
                 kernel_log_readable=self._kernel_log.readable,
                 strange_xids=self._strange_xids,
                 last_xids=self._xids.last(),
+                released_until=released_until,
             )
 
     def cost(self) -> OwnCost:
@@ -121,9 +129,6 @@ class Watch:
                 self._cost = own_cost([self._forks.process, *(one[3] for one in tallies if one)])
                 self._cost_until = self._clock() + COST_SECONDS
             return self._cost
-
-    def _all_seen(self, count: int) -> bool:
-        return all(self._boards.readings.read(index) for index in range(min(count, MOST_GPUS)))
 
     def _gpus(self, census: Census, now: float) -> tuple[GpuReading, ...]:
         if not census.failure and census.count:
@@ -136,6 +141,10 @@ class Watch:
         gone = [one for uuid, one in self._known.items() if uuid not in listed]
         readings += [GpuReading(one, None, failure="the driver no longer lists it") for one in gone]
         return tuple(sorted(readings, key=lambda reading: reading.identity.index))
+
+    def _released_gpus(self) -> tuple[GpuReading, ...]:
+        known = sorted(self._known.values(), key=lambda one: one.index)
+        return tuple(GpuReading(one, None, failure="it is released") for one in known)
 
     def _reading(self, index: int, now: float) -> GpuReading:
         packed = self._boards.readings.read(index)
@@ -169,14 +178,24 @@ class Watch:
         ended = self._forks.ended()
         for lane in ended:
             self._forget(lane)
+        released = self._take_release(now)
         census = self._boards.census.read(0)
         pulses = {lane: pulse for lane in self._running if (pulse := self._boards.pulses.read(lane))}
         seconds: dict[int, float] = {}
         for lane in self._running:
             seconds.update((self._boards.tallies.read(lane) or _NO_TALLY)[2])
         count = Census(*census).count if census else 0
-        for order in self._lanes.step(now, count or self._count, pulses, ended, seconds):
+        for order in self._lanes.step(now, count or self._count, pulses, ended, seconds, released=released):
             self._obey(order, now)
+
+    def _take_release(self, now: float) -> bool:
+        """Return whether the GPUs are released now."""
+        until = self._release.look()
+        if self._absence.step(until, now):
+            self._boards.clear_looks()
+        if self._absence.returning:
+            self._absence.back(self._boards.all_seen(), now)
+        return until is not None
 
     def _obey(self, order: Order, now: float) -> None:
         if isinstance(order, Kill):

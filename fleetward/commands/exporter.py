@@ -49,6 +49,14 @@ def exporter() -> None:
     help="Where Slurm's prolog and epilog write whose job each GPU works for; it need not be there.",
 )
 @click.option(
+    "--release-file",
+    type=click.Path(path_type=Path),
+    default="/run/fleetward/release/gpu-exporter.json",
+    show_default=True,
+    metavar="FILE",
+    help="Where `fleetward release` asks for the GPUs to be let go; it need not be there.",
+)
+@click.option(
     "--dcgm-names",
     is_flag=True,
     help="Serve dcgm-exporter's default set too, under its names, types, units and labels, behind our own: dashboards "
@@ -56,7 +64,13 @@ def exporter() -> None:
 )
 @web_config_option
 def gpu(
-    listen: str, interval: float, kernel_log: Path, job_map: Path, dcgm_names: bool, web_config: Path | None
+    listen: str,
+    interval: float,
+    kernel_log: Path,
+    job_map: Path,
+    release_file: Path,
+    dcgm_names: bool,
+    web_config: Path | None,
 ) -> None:
     """Serve what NVML and the kernel's log say of this node's GPUs, until SIGTERM.
 
@@ -66,7 +80,7 @@ def gpu(
     from fleetward.exporters.listening import parse_listen
 
     parse_listen(listen)  # a wrong address is told before the driver is asked
-    serve(listen, interval, _tell, kernel_log, job_map, dcgm_names=dcgm_names, web_config=web_config)
+    serve(listen, interval, _tell, kernel_log, job_map, release_file, dcgm_names=dcgm_names, web_config=web_config)
 
 
 @exporter.command()

@@ -42,6 +42,7 @@ def test_the_exporter_imports_what_a_gpu_node_has_and_no_more() -> None:
     program = (
         "import sys, fleetward.commands.exporter, fleetward.commands.gpus;"
         "import fleetward.exporters.gpu.nvml, fleetward.exporters.gpu.server, fleetward.exporters.gpu.table;"
+        "import fleetward.commands.release, fleetward.exporters.gpu.device_holders;"
         "print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

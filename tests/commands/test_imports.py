@@ -21,7 +21,10 @@ main()
     [
         ["--help"],
         ["--version"],
-        *([noun, "--help"] for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "check", "config")),
+        *(
+            [noun, "--help"]
+            for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "check", "config", "release")
+        ),
         *(["incident", verb, "--help"] for verb in ("list", "show", "ack")),
         *(["runbook", verb, "--help"] for verb in ("list", "lint", "run", "approve")),
     ],

@@ -39,6 +39,7 @@ class World:
     """What a lane hangs in, and since when."""
     ended: list[int] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    released: bool = False
 
     def step(self) -> list[Order]:
         self.now += STEP
@@ -52,7 +53,7 @@ class World:
             self._end(lane)
         pulses = {lane: self.stuck.get(lane, (IDLE, self.now)) for lane in self.running}
         ended, self.ended = self.ended, []
-        orders = self.lanes.step(self.now, self.gpus, pulses, ended, self.seconds)
+        orders = self.lanes.step(self.now, self.gpus, pulses, ended, self.seconds, released=self.released)
         for order in orders:
             self._obey(order)
         self.orders += orders
@@ -166,30 +167,79 @@ def test_a_driver_that_hangs_before_any_gpu_is_given_more_time() -> None:
     assert lanes.apart == {}
 
 
+def test_a_release_ends_every_process_at_once_and_counts_none_of_them_as_hung() -> None:
+    world = World()
+    world.step()
+    world.hangs = {2}
+    world.pass_time(SHARED_LIMIT + 3 * STEP)
+    killed = world.lanes.killed
+    world.hangs = set()
+    world.released = True
+    world.step()
+    assert world.running == {}
+    world.pass_time(120)
+    assert world.running == {}
+    assert world.lanes.killed == killed
+    world.released = False
+    world.step()
+    assert world.looked_at() == [0, 1, 2, 3]
+    assert set(world.lanes.apart) == {2}, "it has yet to show that it is quick"
+    world.pass_time(PROBATION + 5)
+    assert set(world.lanes.apart) == set()
+    assert len(world.running) == 2
+
+
+def test_a_process_that_a_release_cannot_kill_does_not_keep_the_others_from_returning() -> None:
+    world = World()
+    world.step()
+    world.hangs = world.undead = {1}
+    world.step()
+    world.released = True
+    world.pass_time(5)
+    assert [task.gpus for task in world.running.values()] == [(0, 1, 2, 3)]
+    world.released = False
+    world.pass_time(2 * SHARED_LIMIT + LONGEST_PAUSE)
+    assert world.looked_at() == [0, 2, 3]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(
-            st.sets(st.integers(0, 7)), st.sets(st.integers(0, 7)), st.integers(1, 40), st.lists(st.integers(0, 20))
+            st.sets(st.integers(0, 7)),
+            st.sets(st.integers(0, 7)),
+            st.integers(1, 40),
+            st.lists(st.integers(0, 20)),
+            st.booleans(),
         ),
         max_size=8,
     )
 )
 def test_whatever_hangs_and_dies_every_gpu_that_answers_is_looked_at_in_the_end(
-    history: list[tuple[set[int], set[int], int, list[int]]],
+    history: list[tuple[set[int], set[int], int, list[int], bool]],
 ) -> None:
-    """Spells of GPUs that hang, some unkillably, and processes that die; then all is well but for a last set."""
+    """Spells of GPUs that hang, some unkillably, processes that die, and releases; then all is well but for a last set.
+
+    While released nothing runs but what cannot be killed, and nothing is started.
+    """
     world = World(gpus=8)
-    for hangs, undead, spell, dying in history:
-        world.hangs, world.undead = hangs, hangs & undead
+    for hangs, undead, spell, dying, released in history:
+        world.hangs, world.undead, world.released = hangs, hangs & undead, released
         for place in dying:
             lanes = sorted(set(world.running) - set(world.stuck))
             if lanes:
                 lane = lanes[place % len(lanes)]
                 del world.running[lane]
                 world.ended.append(lane)
+        if released:
+            orders = world.step()
+            assert not [order for order in orders if isinstance(order, Start)]
+            assert set(world.running) == world.doomed
         world.pass_time(spell)
         assert len(world.running) <= LANES
+        if released:
+            assert set(world.running) == world.doomed
+    world.released = False
     world.pass_time(2 * (LONGEST_PAUSE + APART_LIMIT))
     assert set(world.looked_at()) >= set(range(8)) - world.hangs
     looked = world.looked_at()
