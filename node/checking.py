@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from fleetward.model.gpu_faults import Action, Severity
+from fleetward.model.gpu_fault_files import read_catalogue
+from fleetward.model.gpu_faults import Action, FaultCatalogue, Severity
 from fleetward.node.profile import Profile
 from fleetward.node.results import STATUS_OF, Context, Finding, ProbeError, Problem, Status, Trouble
 from fleetward.node.surroundings import Surroundings
@@ -28,12 +29,18 @@ class Probe(Generic[T]):
     limit_seconds: float = 2.0
 
 
+CatalogueReader: TypeAlias = Callable[[], FaultCatalogue]
+"""Gives the catalogue of faults as it holds at this site; raises ProbeError where it cannot be read."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a judgement is made by."""
 
     profile: Profile = field(default_factory=Profile)
     limits: Mapping[str, float] = field(default_factory=dict)
+    catalogue: CatalogueReader = read_catalogue
+    """Called only where there is a fault to judge: most nodes, most of the time, have none."""
 
 
 Judge: TypeAlias = Callable[[T, Asked], Iterable[Trouble]]
@@ -57,11 +64,13 @@ class Check(Generic[T]):
     contexts: frozenset[Context] = ALWAYS
     problem: Problem = Problem.NODE
 
-    def findings(self, reading: T | ProbeError, profile: Profile) -> tuple[Finding, ...]:
+    def findings(
+        self, reading: T | ProbeError, profile: Profile, catalogue: CatalogueReader = read_catalogue
+    ) -> tuple[Finding, ...]:
         """Judge what the probe read; one finding at least, in which unknown is told from unhealthy."""
         if isinstance(reading, ProbeError):
             return (self._unknown(str(reading)),)
-        asked = Asked(profile, {**self.limits, **profile.limits.get(self.id, {})})
+        asked = Asked(profile, {**self.limits, **profile.limits.get(self.id, {})}, catalogue)
         try:
             found = tuple(map(self._finding, self.judge(reading, asked)))
         except ProbeError as error:

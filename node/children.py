@@ -28,7 +28,12 @@ class Child(Generic[T]):
         self.until = time.monotonic() + limit_seconds
         here, there = Pipe(duplex=False)
         parent = os.getpid()
-        self._process = os.fork()
+        try:
+            self._process = os.fork()
+        except OSError:
+            here.close()
+            there.close()
+            raise
         if self._process == 0:
             status = 1
             try:
@@ -65,10 +70,18 @@ class Child(Generic[T]):
             os.waitpid(self._process, os.WNOHANG)
 
 
-def collect(children: Mapping[Key, Child[T]]) -> dict[Key, T | ProbeError]:
+def begun(work: Callable[[], T], limit_seconds: float) -> Child[T] | ProbeError:
+    """Return a process that does the work; ProbeError where the system has none left."""
+    try:
+        return Child(work, limit_seconds)
+    except OSError as error:
+        return ProbeError(f"no process can be started for it: {error.strerror}")
+
+
+def collect(children: Mapping[Key, Child[T] | ProbeError]) -> dict[Key, T | ProbeError]:
     """Return the answer of each, or ProbeError for one that failed or took longer than its limit."""
-    results: dict[Key, T | ProbeError] = {}
-    left = dict(children)
+    results: dict[Key, T | ProbeError] = {key: one for key, one in children.items() if isinstance(one, ProbeError)}
+    left = {key: one for key, one in children.items() if not isinstance(one, ProbeError)}
     while left:
         by_pipe = {child.answers: key for key, child in left.items()}
         first = min(child.until for child in left.values())

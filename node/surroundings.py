@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from fleetward.exporters.gpu.forks import die_with_parent
+from fleetward.model.node_settings import KERNEL_LOG
 from fleetward.node.results import ProbeError
 
 PROGRAM_FOLDERS = ("usr/local/bin", "usr/bin", "usr/sbin", "bin", "sbin")
@@ -19,6 +22,8 @@ class Surroundings:
     """A node as its files show it; another root than `/` is for tests and for a node's copied files."""
 
     root: Path = Path("/")
+    kernel_log: Path = KERNEL_LOG
+    """Below the root."""
 
     @property
     def is_this_machine(self) -> bool:
@@ -58,8 +63,11 @@ class Surroundings:
         except OSError:
             return []
 
-    def run(self, arguments: Sequence[str], seconds: float, accepted: frozenset[int] = frozenset({0})) -> str:
-        """Return what a program of the node prints; ProbeError where it is not there, fails or takes too long."""
+    def run(self, arguments: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> str:
+        """Return what a program of the node prints; ProbeError where it is not there, fails or takes too long.
+
+        The program is killed when this process is gone.
+        """
         name = arguments[0]
         found = shutil.which(name, path=os.pathsep.join(str(self.root / folder) for folder in PROGRAM_FOLDERS))
         if found is None:
@@ -71,13 +79,14 @@ class Surroundings:
                 capture_output=True,
                 timeout=seconds,
                 check=False,
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **(environment or {})},
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
         except subprocess.TimeoutExpired as error:
             raise ProbeError(f"{name} gave no answer within {seconds:g} s") from error
         except OSError as error:
             raise ProbeError(f"{name} cannot be run: {error}") from error
-        if done.returncode not in accepted:
+        if done.returncode:
             words = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
             raise ProbeError(f"{name} failed with {done.returncode}: {words[0] if words else 'it says nothing'}")
         return done.stdout.decode("utf-8", "replace")

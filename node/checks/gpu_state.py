@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import Action, Severity
 from fleetward.node.checking import BETWEEN_JOBS, Asked, check
 from fleetward.node.checks.gpu_values import answering, gpu_check, gpu_name, not_answering, present, values
@@ -89,9 +88,9 @@ def _requires_reset(gpus: Gpus, _: Asked) -> Iterator[Trouble]:
     Action.DRAIN_RESET,
     "awslabs gpu-cluster-healthcheck",
 )
-def _recovery_action(gpus: Gpus, _: Asked) -> Iterator[Trouble]:
+def _recovery_action(gpus: Gpus, asked: Asked) -> Iterator[Trouble]:
     for reading, number in values(gpus, "gpu_recovery_action"):
-        wanted = read_catalogue().recovery(int(number)) if number else None
+        wanted = asked.catalogue().recovery(int(number)) if number else None
         if number and wanted is None:
             why = f"the driver asks for action {number:g}, which this version does not know"
             yield Trouble(why, gpu_name(reading.identity.index), severity=Severity.WARNING, action=Action.WATCH)

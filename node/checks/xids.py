@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fleetward.exporters.gpu.kernel_log import KernelSxid, KernelXid, parse_record
-from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity, Verdict
 from fleetward.node.checking import Asked, check
 from fleetward.node.probes.kernel_log import KERNEL_LOG, KernelRecords, Record
@@ -36,8 +35,8 @@ def recent(log: KernelRecords, hours: float) -> Iterator[Record]:
             yield record
 
 
-def _faults(log: KernelRecords, hours: float, kind: FaultKind) -> Iterator[Seen]:
-    for record in recent(log, hours):
+def _faults(log: KernelRecords, asked: Asked, kind: FaultKind) -> Iterator[Seen]:
+    for record in recent(log, asked.limits["hours"]):
         found = parse_record(record.message)
         if isinstance(found, KernelXid) and kind is FaultKind.XID:
             code = found.xid
@@ -45,8 +44,7 @@ def _faults(log: KernelRecords, hours: float, kind: FaultKind) -> Iterator[Seen]
             code = found.sxid
         else:
             continue
-        # read only where there is something to judge: most nodes, most of the time, have nothing
-        verdict = read_catalogue().classify(kind, code, found.line)
+        verdict = asked.catalogue().classify(kind, code, found.line)
         yield Seen(found.address, verdict, record.age_seconds, found.line)
 
 
@@ -67,7 +65,7 @@ def _told(faults: Iterable[Seen]) -> Iterator[Trouble]:
 
 
 def _xids(log: KernelRecords, asked: Asked, wanted: Callable[[Verdict], bool]) -> Iterator[Trouble]:
-    yield from _told(one for one in _faults(log, asked.limits["hours"], FaultKind.XID) if wanted(one.verdict))
+    yield from _told(one for one in _faults(log, asked, FaultKind.XID) if wanted(one.verdict))
 
 
 @check(
@@ -164,7 +162,7 @@ def _gpu(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
 )
 def _fatal_repeated(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
     counts: dict[str, list[int]] = defaultdict(list)
-    for one in _faults(log, asked.limits["hours"], FaultKind.XID):
+    for one in _faults(log, asked, FaultKind.XID):
         if one.verdict.severity is Severity.FATAL:
             counts[one.address].append(one.verdict.code)
     for address, codes in counts.items():
@@ -173,15 +171,15 @@ def _fatal_repeated(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
             yield Trouble(f"{len(codes)} fatal XIDs ({numbers})", address, {"count": len(codes), "xids": numbers})
 
 
-def _bursts(log: KernelRecords, hours: float, seconds: float) -> dict[int, dict[str, int]]:
+def _bursts(log: KernelRecords, asked: Asked) -> dict[int, dict[str, int]]:
     """Count XIDs of PROGRAM by number and GPU; those that come close together are one burst."""
     counts: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     last: dict[tuple[int, str], float] = {}
-    for one in _faults(log, hours, FaultKind.XID):
+    for one in _faults(log, asked, FaultKind.XID):
         key = (one.verdict.code, one.address)
         if one.verdict.code not in PROGRAM or one.age_seconds is None:
             continue
-        if key not in last or last[key] - one.age_seconds > seconds:
+        if key not in last or last[key] - one.age_seconds > asked.limits["burst_seconds"]:
             counts[one.verdict.code][one.address] += 1
         last[key] = one.age_seconds
     return counts
@@ -197,7 +195,7 @@ def _bursts(log: KernelRecords, hours: float, seconds: float) -> dict[int, dict[
     limits={"bursts": 2, "burst_seconds": 180, **DAY},
 )
 def _program_repeated(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
-    for code, by_gpu in _bursts(log, asked.limits["hours"], asked.limits["burst_seconds"]).items():
+    for code, by_gpu in _bursts(log, asked).items():
         for address, count in by_gpu.items():
             if len(by_gpu) == 1 and count >= asked.limits["bursts"]:
                 yield Trouble(f"XID {code} came {count} times, on this GPU alone", address, {"bursts": count})
@@ -214,7 +212,7 @@ def _program_repeated(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
     problem=Problem.USER,
 )
 def _program_spread(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
-    for code, by_gpu in _bursts(log, asked.limits["hours"], asked.limits["burst_seconds"]).items():
+    for code, by_gpu in _bursts(log, asked).items():
         if len(by_gpu) >= asked.limits["gpus"]:
             evidence = {"gpus": ", ".join(sorted(by_gpu))}
             yield Trouble(f"XID {code} came on {len(by_gpu)} GPUs", evidence=evidence)
@@ -230,7 +228,7 @@ def _program_spread(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
     limits=DAY,
 )
 def _sxid(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
-    yield from _told(_faults(log, asked.limits["hours"], FaultKind.SXID))
+    yield from _told(_faults(log, asked, FaultKind.SXID))
 
 
 CHECKS = (

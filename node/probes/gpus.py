@@ -10,7 +10,7 @@ from fleetward.exporters.gpu.readings import Census, GpuReading
 from fleetward.exporters.gpu.series_list import BY_KEY
 from fleetward.model.errors import OutOfReachError
 from fleetward.node.checking import Probe
-from fleetward.node.children import Child, collect
+from fleetward.node.children import begun, collect
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
@@ -45,13 +45,13 @@ def value(reading: GpuReading, key: str) -> float | None:
 
 def read_gpus(_: Surroundings) -> Gpus:
     """Ask how many GPUs there are, then each; raises ProbeError where the driver hangs."""
-    census = collect({0: Child(_census, CENSUS_SECONDS)})[0]
+    census = collect({0: begun(_census, CENSUS_SECONDS)})[0]
     if isinstance(census, ProbeError):
         raise ProbeError(f"NVML: {census}")
     if census.census.failure:
         return census
     indices = range(min(census.census.count, MOST_GPUS))
-    looks = collect({index: Child(partial(_look, index), GPU_SECONDS) for index in indices})
+    looks = collect({index: begun(partial(_look, index), GPU_SECONDS) for index in indices})
     return Gpus(
         census.census,
         tuple(one for _, one in sorted(looks.items()) if isinstance(one, GpuReading)),

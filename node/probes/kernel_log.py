@@ -53,7 +53,7 @@ def parse(lines: list[str], uptime_seconds: float | None) -> KernelRecords:
 def read_kernel_log(surroundings: Surroundings) -> KernelRecords:
     """Read the log from its beginning; raises ProbeError where it cannot be read."""
     uptime = (surroundings.text("proc/uptime") or "").split()
-    path = surroundings.path("dev/kmsg")
+    path = surroundings.path(str(surroundings.kernel_log))
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -62,7 +62,8 @@ def read_kernel_log(surroundings: Surroundings) -> KernelRecords:
         finally:
             os.close(file)
     except OSError as error:
-        raise ProbeError(f"the kernel's log /dev/kmsg cannot be read ({error.strerror}): run as root") from error
+        where = surroundings.kernel_log
+        raise ProbeError(f"the kernel's log {where} cannot be read ({error.strerror}): run as root") from error
     return parse(lines, float(uptime[0]) if uptime else None)
 
 

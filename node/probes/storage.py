@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fleetward.node.checking import Probe
-from fleetward.node.children import Child, collect
+from fleetward.node.children import begun, collect
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
@@ -88,7 +88,7 @@ def read_mounts(surroundings: Surroundings) -> Mounts:
         if len(words) > 3 and words[2] in NETWORK | DISKS
     }
     sizes = collect(
-        {target: Child(partial(_size, surroundings, target), MOUNT_SECONDS) for target in list(found)[:MOST_MOUNTS]}
+        {target: begun(partial(_size, surroundings, target), MOUNT_SECONDS) for target in list(found)[:MOST_MOUNTS]}
     )
     mounts = []
     for target, size in sizes.items():
