@@ -93,7 +93,7 @@ def collect(children: Mapping[Key, Child[T] | ProbeError]) -> dict[Key, T | Prob
         for key in [key for key, child in left.items() if child.until <= now]:
             late = left.pop(key)
             late.end()
-            results[key] = ProbeError(f"no answer within {late.limit_seconds:g} s")
+            results[key] = ProbeError(f"no answer within {late.limit_seconds:.3g} s")
     return results
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -70,8 +71,6 @@ def _connection(address: DaemonAddress, seconds: float) -> http.client.HTTPConne
     host = parts.hostname or ""
     if parts.scheme == "http":
         return http.client.HTTPConnection(host, parts.port, timeout=seconds)
-    import ssl  # slow to import, and most daemons are on a network of the cluster's own
-
     context = ssl.create_default_context(cafile=address.ca_file and str(address.ca_file))
     return http.client.HTTPSConnection(host, parts.port, timeout=seconds, context=context)
 

@@ -83,7 +83,7 @@ class Surroundings:
                 preexec_fn=partial(die_with_parent, os.getpid()),
             )
         except subprocess.TimeoutExpired as error:
-            raise ProbeError(f"{name} gave no answer within {seconds:g} s") from error
+            raise ProbeError(f"{name} gave no answer within {seconds:.3g} s") from error
         except OSError as error:
             raise ProbeError(f"{name} cannot be run: {error}") from error
         if done.returncode:
