@@ -70,9 +70,21 @@ def test_a_node_of_which_nothing_can_be_read_ends_with_3_and_says_each_reason_on
 
 
 @pytest.mark.parametrize(
-    "options", [("--only", "nonsense"), ("--context", "noon"), ("--profile", "/none.toml"), ("--root", "/none")]
+    "options",
+    [
+        ("--only", "nonsense"),
+        ("--context", "noon"),
+        ("--profile", "/none.toml"),
+        ("--root", "/none"),
+        ("--settings", "/none.toml"),
+        ("--catalogue", "/none.toml"),
+        ("--within", "0"),
+        ("--report",),
+        ("--report", "--context", "hand"),
+        ("--report", "--context", "prolog", "--only", "nonsense"),
+    ],
 )
-def test_wrong_options_are_usage_errors(tmp_path: Path, options: tuple[str, str]) -> None:
+def test_wrong_options_are_usage_errors(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = check(tmp_path, *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
@@ -88,10 +100,54 @@ def test_the_list_has_every_check_with_what_it_reads_and_what_to_do(tmp_path: Pa
     assert all(one["source"] and one["action"] and one["meaning"].endswith(".") for one in listed)
 
 
-def test_it_imports_what_a_gpu_node_has_and_no_more() -> None:
-    program = (
-        "import sys, fleetward.commands.check, fleetward.node.run_checks, fleetward.node.profile;"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
+def test_the_sites_word_on_faults_holds_in_every_check(tmp_path: Path, node: Path) -> None:
+    (node / "dev/kmsg").write_text("NVRM: Xid (PCI:0000:1b:00): 79, pid=1, GPU has fallen off the bus.\n" * 5)
+    (tmp_path / "first.toml").write_text("[[xid]]\ncode = 79\nfatal = false\n")
+    (tmp_path / "second.toml").write_text('[[xid]]\ncode = 79\nseverity = "info"\n')
+    options = ["--root", str(node), "--only", "xid_off_bus", "--only", "xid_fatal_repeated"]
+    assert check(tmp_path, *options).stdout.splitlines()[-1].startswith("2 unhealthy")
+    options += ["--catalogue", str(tmp_path / "first.toml")]
+    assert check(tmp_path, *options).stdout.splitlines()[-1].startswith("0 unhealthy, 1 degraded")
+    options += ["--catalogue", str(tmp_path / "second.toml")]
+    assert check(tmp_path, *options).returncode == 0
+
+
+def test_a_corrupt_catalogue_ends_a_run_by_hand_also_where_no_fault_asks_for_it(tmp_path: Path, node: Path) -> None:
+    (tmp_path / "site.toml").write_text("[[xid]]\ncode = 79\n")
+    done = check(tmp_path, "--root", str(node), "--only", "raid", "--catalogue", str(tmp_path / "site.toml"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "site.toml: xid 79: changes nothing" in done.stderr
+
+
+def test_the_settings_say_what_is_left_out_and_where_the_kernels_log_is(tmp_path: Path, node: Path) -> None:
+    (node / "var").mkdir()
+    (node / "var/kmsg").write_text("NVRM: Xid (PCI:0000:1b:00): 79, pid=1, GPU has fallen off the bus.\n")
+    settings = tmp_path / "node.toml"
+    settings.write_text('kernel_log = "/var/kmsg"\nchecks_left_out = ["raid", "xid_fatal_repeated"]\n')
+    done = check(tmp_path, "--root", str(node), "--settings", str(settings), "--json")
+    told = {one["check"]: one["status"] for one in json.loads(done.stdout)["findings"]}
+    assert told["xid_off_bus"] == "unhealthy"
+    assert told.keys() == {one.id for one in CHECKS if "hand" in one.contexts} - {"raid", "xid_fatal_repeated"}
+    named = check(tmp_path, "--root", str(node), "--settings", str(settings), "--only", "raid", "--json")
+    assert len(json.loads(named.stdout)["findings"]) == 1, "what is named is run all the same"
+
+
+def imported(*modules: str) -> set[str]:
+    program = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert {name for name in loaded if not name.startswith(("_", "sitecustomize"))} == {"click", "fleetward", "pynvml"}
+
+
+NODE = "fleetward.node"
+BY_HAND = ("fleetward.commands.check", f"{NODE}.run_checks", f"{NODE}.site", f"{NODE}.deadline")
+
+
+def test_it_imports_what_a_gpu_node_has_and_no_more() -> None:
+    loaded = imported(*BY_HAND, f"{NODE}.report_run")
+    others = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    assert {name for name in others if not name.startswith(("_", "sitecustomize"))} == {"click", "fleetward", "pynvml"}
+
+
+def test_what_is_slow_to_import_waits_until_a_run_reports() -> None:
+    assert not imported(*BY_HAND) & {"http.client", "email", "ssl", "asyncio", "concurrent.futures", f"{NODE}.daemon"}
