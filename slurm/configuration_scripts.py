@@ -17,8 +17,12 @@ SITE_FOLDERS = {
 }
 """On a node: the site's own programs, run after ours in the order of their names. Neither folder need be there."""
 
-_PIECES = {PROLOG: ("job_map",), EPILOG: ("job_map",)}
-"""Folders of `slurm/` with a script of that name each, in the order in which they are run."""
+_PIECES = {
+    PROLOG: ("job_map/prolog.sh", "health/check.sh"),
+    EPILOG: ("health/check.sh", "job_map/epilog.sh"),
+}
+"""In `slurm/`, in the order in which they are run."""
+_CONTEXT = {PROLOG: "prolog", EPILOG: "epilog"}
 _ROOT = Path(fleetward.__file__).parent / "slurm"
 
 _SITE = """\
@@ -38,9 +42,12 @@ _AFTER_FAILURE = {PROLOG: "break", EPILOG: "continue"}
 @cache
 def script(name: str) -> str:
     """Return the text of PROLOG or EPILOG: our pieces, which never fail, then what the site has put into its folder."""
-    pieces = [f"(\n{_body(_ROOT / folder / name)})\n" for folder in _PIECES[name]]
+    pieces = [f"(\n{_body(_ROOT / piece)})\n" for piece in _PIECES[name]]
     site = _SITE.format(folder=SITE_FOLDERS[name], after_failure=_AFTER_FAILURE[name])
-    header = "#!/bin/sh\n# Rendered by fleetward: a change made here is lost.\n"
+    header = (
+        "#!/bin/sh\n# Rendered by fleetward: a change made here is lost.\n"
+        f"export FLEETWARD_CHECK_CONTEXT={_CONTEXT[name]}\n"
+    )
     return "\n".join([header, *pieces, site])
 
 

@@ -31,6 +31,7 @@ def run(name: str, folder: Path, job: str = "7", gpus: str = "1,3") -> int:
             SITE[name]: str(folder / "site"),
             "SLURM_JOB_ID": job,
             "SLURM_JOB_GPUS": gpus,
+            "FLEETWARD_COMMAND": str(folder / "fleetward"),
         },
         capture_output=True,
         text=True,
@@ -50,6 +51,17 @@ def test_a_job_is_written_down_and_taken_out_again(tmp_path: Path) -> None:
     assert at_work(tmp_path) == [(1, "7"), (3, "7")]
     assert run(EPILOG, tmp_path) == 0
     assert at_work(tmp_path) == []
+
+
+@each
+@pytest.mark.parametrize("ends_with", [0, 1, 5])
+def test_the_checks_of_the_moment_are_run_and_never_fail_it(name: str, ends_with: int, tmp_path: Path) -> None:
+    put(tmp_path, "fleetward", f'echo "$@" >> {tmp_path}/ran; exit {ends_with}')
+    assert run(name, tmp_path) == 0
+    ran = (tmp_path / "ran").read_text().splitlines()
+    assert len(ran) == 1
+    assert ran[0].startswith(f"check --report --context {name.removesuffix('.sh')} ")
+    assert at_work(tmp_path) == ([(1, "7"), (3, "7")] if name == PROLOG else [])
 
 
 @each
