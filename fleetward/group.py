@@ -24,7 +24,8 @@ class LazyGroup(click.Group):
         """Import the file of one noun; None where there is no such noun."""
         if cmd_name not in NOUNS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"fleetward.commands.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"fleetward.commands.{name}"), name)
         return command
 
     def get_help(self, ctx: click.Context) -> str:

@@ -5,8 +5,10 @@ These are its JSON: field names are part of its interface.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from fleetward.model.claims import Claim
+from fleetward.model.gpu_faults import FaultKind, Severity
 from fleetward.model.incidents import Incident, TimelineEntry
 from fleetward.model.runs import Mode, Run
 
@@ -63,6 +65,31 @@ class NodeAnswer:
     """In words, such as `drained` or `still held by i12`."""
     claims: tuple[Claim, ...]
     """Those that are open on it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One fault of a GPU or a switch, as its node told of it; the words are those of FaultEvent."""
+
+    id: int
+    node: str
+    key: str
+    at: datetime
+    taken_at: datetime
+    kind: FaultKind
+    code: int
+    gpu: str
+    """NVML's index; empty for a switch, or a device that NVML does not list."""
+    uuid: str
+    address: str
+    severity: Severity
+    action: str
+    blame: str
+    meaning: str
+    source: str
+    parent: str
+    """Key of the event that this one follows; empty for a fault of its own."""
+    line: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
 
 MOST_EVENTS = 200
 """Of one post."""
+ALERT_SOURCE = "node report"
+"""Label `source` of an alert that the daemon makes of a report, where one of Prometheus' has none."""
 LONGEST_LINE = 1024
 """Characters of a kernel line that an event carries."""
 

@@ -44,6 +44,9 @@ class DaemonSettings(_Section):
     """Data of the embedded PostgreSQL; empty: `fleetward/postgresql` in the state folder of whoever serves."""
     webhook_token_file: str = ""
     """Holds the token that Alertmanager must send; empty: the webhook takes nothing."""
+    node_key_file: str = ""
+    """Holds the key that the tokens of nodes follow from; a second line with the key before keeps old tokens good.
+    Empty: no node may report."""
     prometheus_url: WebAddress = "http://127.0.0.1:9090"
     pages_url: WebAddress = "http://127.0.0.1:9720"
     """How a browser reaches what `listen` serves."""
@@ -121,6 +124,10 @@ class Settings:
     def webhook_token(self) -> str:
         """Return the token of the webhook, empty where none is set; UsageError where its file cannot be read."""
         return _content(self.daemon.webhook_token_file, "daemon.webhook_token_file")
+
+    def node_keys(self) -> str:
+        """Return what the file of the nodes' keys says, empty where none is set; UsageError where it cannot be read."""
+        return _content(self.daemon.node_key_file, "daemon.node_key_file")
 
 
 def read_settings(

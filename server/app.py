@@ -4,14 +4,11 @@ Handlers are plain functions that run in threads; what they raise becomes an ans
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -19,124 +16,46 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from fleetward.model.claims import ClaimClass
-from fleetward.model.errors import ConflictError, ExitCode, FleetwardError, UsageError
-from fleetward.model.runs import Mode
+from fleetward.model.errors import ExitCode, UsageError
 from fleetward.server import webhook
+from fleetward.server.answering import (
+    MOST_BYTES,
+    AckBody,
+    ApproveBody,
+    Ask,
+    CloseBody,
+    DecideBody,
+    DrainBody,
+    EmptyBody,
+    Handler,
+    ModeBody,
+    RunBody,
+    answering,
+    client_of,
+    error_answer,
+    http_error,
+    mistake,
+    unauthorized,
+)
 from fleetward.server.intake import Intake
+from fleetward.server.node_reports import MOST_BYTES as MOST_REPORT_BYTES
+from fleetward.server.node_reports import NodeReports
+from fleetward.server.node_tokens import speaks_for
 from fleetward.server.pages import error_html, page_html, security_policy
-from fleetward.server.service import Decision, Service
-
-MOST_BYTES = 256 * 1024
-"""Length of a request on the unix socket."""
-_STATUS: Mapping[ExitCode, HTTPStatus] = {
-    ExitCode.USAGE: HTTPStatus.BAD_REQUEST,
-    ExitCode.REFUSED: HTTPStatus.CONFLICT,
-    ExitCode.OUT_OF_REACH: HTTPStatus.SERVICE_UNAVAILABLE,
-}
+from fleetward.server.service import Service
 
 log = logging.getLogger(__name__)
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Words = Annotated[str, Field(max_length=4000)]
-Value = Annotated[str, Field(max_length=256)]
-
-
-class AckBody(_Body):
-    """Of POST /v1/incidents/ID/ack."""
-
-    note: Words = ""
-
-
-class CloseBody(_Body):
-    """Of POST /v1/incidents/ID/close."""
-
-    why: Words = ""
-
-
-class RunBody(_Body):
-    """Of POST /v1/runs."""
-
-    runbook: Value
-    params: Annotated[dict[Value, Value], Field(max_length=32)] = {}
-    incident: int | None = None
-
-
-class ApproveBody(_Body):
-    """Of POST /v1/runs/ID/approve."""
-
-    digest: Value
-
-
-class DecideBody(_Body):
-    """Of POST /v1/runs/ID/decide."""
-
-    step: int
-    decision: Decision
-
-
-class ModeBody(_Body):
-    """Of POST /v1/modes."""
-
-    runbook: Value
-    mode: Mode
-
-
-class DrainBody(_Body):
-    """Of POST /v1/nodes/NODE/drain."""
-
-    why: Words
-    kind: Annotated[ClaimClass, Field(alias="class")] = ClaimClass.NODE_PROBLEM
-
-
-class EmptyBody(_Body):
-    """Of requests that say all in their address."""
-
-
-B = TypeVar("B", bound=_Body)
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request: who asks, what the address says, and its body."""
-
-    who: str
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
-
-    def read(self, shape: type[B]) -> B:
-        """Return the body as one of the shapes above; UsageError where it is none."""
-        try:
-            return shape.model_validate_json(self.body or b"{}")
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the request"
-            raise UsageError(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-
-    def number(self, name: str) -> int:
-        """Return a number of the address; UsageError where it is none."""
-        text = self.path[name]
-        if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise UsageError(f"{text[:40]!r} is no number")
-        return int(text)
-
-
-Handler = Callable[[Ask], object]
 
 
 def local_app(service: Service) -> Starlette:
     """Return the interface of command and screen; the scope's client is the user, as PeerProtocol says it."""
 
     def runs(ask: Ask) -> object:
-        limit = ask.query.get("limit", "50")
-        if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
-            raise UsageError(f"limit={limit[:40]!r} is no number")
-        return service.runs(int(limit))
+        return service.runs(ask.count("limit", 50))
+
+    def events(ask: Ask) -> object:
+        asked = {name: ask.query.get(name, "") for name in ("node", "gpu", "severity")}
+        return service.events(**asked, hours=ask.count("hours", 24), limit=ask.count("limit", 200))
 
     def propose(ask: Ask) -> object:
         body = ask.read(RunBody)
@@ -161,6 +80,7 @@ def local_app(service: Service) -> Starlette:
     table: tuple[tuple[str, str, Handler], ...] = (
         ("GET", "/v1/status", lambda ask: service.status()),
         ("GET", "/v1/fleet", lambda ask: service.fleet()),
+        ("GET", "/v1/events", events),
         ("GET", "/v1/incidents", lambda ask: service.incidents(ask.query.get("state", ""))),
         ("GET", "/v1/incidents/{id}", lambda ask: service.incident(ask.number("id"))),
         (
@@ -191,26 +111,48 @@ def local_app(service: Service) -> Starlette:
         ("POST", "/v1/nodes/{node}/resume", resume),
     )
     return Starlette(
-        routes=[Route(path, _answering(handler, MOST_BYTES), methods=[method]) for method, path, handler in table],
-        exception_handlers={HTTPException: _http_error, Exception: _mistake},
+        routes=[Route(path, answering(handler, MOST_BYTES), methods=[method]) for method, path, handler in table],
+        exception_handlers={HTTPException: http_error, Exception: mistake},
     )
 
 
-def public_app(service: Service, intake: Intake, token: str, registry: CollectorRegistry) -> Starlette:
-    """Return what Alertmanager posts to, browsers read and Prometheus scrapes."""
+@dataclass(frozen=True)
+class Secrets:
+    """What programs elsewhere show to be let in."""
+
+    webhook_token: str = field(repr=False)
+    node_keys: Sequence[bytes] = field(default=(), repr=False)
+
+
+def public_app(
+    service: Service, intake: Intake, reports: NodeReports, secrets: Secrets, registry: CollectorRegistry
+) -> Starlette:
+    """Return what Alertmanager and nodes post to, browsers read and Prometheus scrapes."""
 
     async def alertmanager(request: Request) -> Response:
-        if not webhook.is_authorized(request.headers.get("authorization", ""), token):
-            log.warning("a post without the webhook's token was refused, from %s", _client(request))
-            answer = _error("the webhook's token is missing or wrong", ExitCode.REFUSED, HTTPStatus.UNAUTHORIZED)
-            answer.headers["WWW-Authenticate"] = "Bearer"
-            return answer
+        if not webhook.is_authorized(request.headers.get("authorization", ""), secrets.webhook_token):
+            log.warning("a post without the webhook's token was refused, from %s", client_of(request))
+            return unauthorized("the webhook's token is missing or wrong")
 
         def take(ask: Ask) -> object:
             taken = intake.take(webhook.read_post(ask.body))
             return {"incidents": [each.incident.id for each in taken]}
 
-        return await _answering(take, webhook.MOST_BYTES)(request)
+        return await answering(take, webhook.MOST_BYTES)(request)
+
+    def from_node(take: Callable[[str, bytes], object]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            node = str(request.path_params["node"])
+            if not speaks_for(node, request.headers.get("authorization", ""), secrets.node_keys):
+                log.warning(
+                    "a post for %r without that node's token was refused, from %s", node[:80], client_of(request)
+                )
+                return unauthorized(f"the token is missing, or is not that of {node[:80]}")
+            if not await run_in_threadpool(reports.is_known, node):
+                return error_answer(f"there is no node {node} in this fleet", ExitCode.USAGE, HTTPStatus.NOT_FOUND)
+            return await answering(lambda ask: take(node, ask.body), MOST_REPORT_BYTES)(request)
+
+        return answer
 
     async def runbook(request: Request) -> Response:
         def render() -> HTMLResponse:
@@ -236,57 +178,11 @@ def public_app(service: Service, intake: Intake, token: str, registry: Collector
     return Starlette(
         routes=[
             Route("/alertmanager", alertmanager, methods=["POST"]),
+            Route("/v1/nodes/{node}/events", from_node(reports.events), methods=["POST"]),
+            Route("/v1/nodes/{node}/health", from_node(reports.health), methods=["POST"]),
             Route("/runbooks/{id}", runbook),
             Route("/metrics", metrics),
             Route("/healthz", healthz),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _mistake},
-    )
-
-
-def _answering(handler: Handler, most_bytes: int) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        body = await _body(request, most_bytes)
-        ask = Ask(_client(request), request.path_params, dict(request.query_params), body)
-        try:
-            found = await run_in_threadpool(lambda: to_json(handler(ask), inf_nan_mode="null"))
-        except ConflictError as error:
-            return _error(str(error), error.exit_code, HTTPStatus.CONFLICT)
-        except FleetwardError as error:
-            return _error(str(error), error.exit_code, _STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR))
-        return Response(found, media_type="application/json")
-
-    return answer
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Return a request's body; refused where it is longer than `most`, whatever its length is said to be."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} bytes are not taken")
-    return body
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-def _error(sentence: str, exit_code: int, status: HTTPStatus) -> Response:
-    return Response(to_json({"error": sentence, "exit_code": int(exit_code)}), status, media_type="application/json")
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    """Answer what no route takes, and what is too long."""
-    assert isinstance(error, HTTPException)  # noqa: S101  registered for that only
-    return _error(error.detail, ExitCode.USAGE, HTTPStatus(error.status_code))
-
-
-def _mistake(request: Request, error: Exception) -> Response:
-    """Answer a mistake of ours; Starlette raises it again, for the log."""
-    return _error(
-        f"a mistake in Fleetward ({type(error).__name__}); see `journalctl --unit fleetward` on the head",
-        ExitCode.FAILED,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
+        exception_handlers={HTTPException: http_error, Exception: mistake},
     )

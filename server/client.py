@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 from fleetward.model.claims import ClaimClass
-from fleetward.model.daemon_views import DaemonError, IncidentView, Modes, NodeAnswer, RunbookView
+from fleetward.model.daemon_views import DaemonError, EventView, IncidentView, Modes, NodeAnswer, RunbookView
 from fleetward.model.errors import ExitCode, FleetwardError, OutOfReachError, RefusedError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident
@@ -83,6 +83,13 @@ class DaemonClient:
     def incident(self, incident: int) -> IncidentView:
         """Return one incident with its timeline and runs."""
         return self._get(IncidentView, f"/v1/incidents/{incident}")
+
+    def events(
+        self, node: str = "", gpu: str = "", severity: str = "", hours: int = 24, limit: int = 200
+    ) -> tuple[EventView, ...]:
+        """Return what nodes told of faults in the last hours, newest first; of one severity and what is worse."""
+        asked = {"node": node, "gpu": gpu, "severity": severity, "hours": str(hours), "limit": str(limit)}
+        return self._get(tuple[EventView, ...], "/v1/events", asked)
 
     def acknowledge(self, incident: int, note: str = "") -> Incident:
         """Say that the user of this process looks after an incident."""

@@ -28,13 +28,15 @@ from fleetward.runbooks.clock import SystemClock
 from fleetward.runbooks.engine import Engine
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import HttpPrometheus, Prometheus
-from fleetward.server.app import local_app, public_app
+from fleetward.server.app import Secrets, local_app, public_app
 from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
 from fleetward.server.declared import Declared
 from fleetward.server.executor import Executor
 from fleetward.server.intake import Intake
 from fleetward.server.listen import serve, tcp_socket, unix_socket
-from fleetward.server.metrics import DaemonCollector, Legs
+from fleetward.server.metrics import DaemonCollector, Legs, Reports
+from fleetward.server.node_reports import NodeReports, Records
+from fleetward.server.node_tokens import read_keys
 from fleetward.server.service import Backing, Service
 from fleetward.server.shelf import Shelf
 from fleetward.server.watch import Interest, PrometheusLooker, SlurmLooker, Source
@@ -43,6 +45,7 @@ from fleetward.slurm.client import SlurmClient
 from fleetward.store.claims import Claims
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
+from fleetward.store.events import Events
 from fleetward.store.incidents import Incidents
 from fleetward.store.modes import Modes
 from fleetward.store.runs import Runs
@@ -65,6 +68,7 @@ class Made:
     executor: Executor
     sources: tuple[Source[Any], ...]
     registry: CollectorRegistry
+    reports: NodeReports
 
 
 class NoNodes:
@@ -107,7 +111,8 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
             )
             _tell_systemd("READY=1")
 
-        apps = (local_app(made.service), public_app(made.service, made.intake, settings.webhook_token(), made.registry))
+        secrets = Secrets(settings.webhook_token(), read_keys(settings.node_keys(), settings.daemon.node_key_file))
+        apps = (local_app(made.service), public_app(made.service, made.intake, made.reports, secrets, made.registry))
         try:
             serve(apps[0], local, apps[1], public, ready)
         finally:
@@ -179,8 +184,17 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
         declared=declared.racks,
     )
     autopilot = Autopilot(hands, still_alone, news)
-    backing = Backing(database, modes, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url)
+    events = Events(database)
+    backing = Backing(
+        database, modes, events, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url
+    )
     service = Service(hands, backing, autopilot)
+    intake = Intake(incidents, events, shelf, autopilot, legs)
+
+    def nodes() -> frozenset[str]:
+        look = slurm.reading.value
+        return frozenset(declared.racks()) | frozenset(node.name for node in (look.nodes if look else ()))
+
     registry.register(
         DaemonCollector(
             service.status,
@@ -189,7 +203,8 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
             lambda: [node.name for node in slurm.reading.value.nodes] if slurm.reading.value else [],
         )
     )
-    return Made(service, Intake(incidents, shelf, autopilot, legs), autopilot, executor, (slurm, gpus), registry)
+    reports = NodeReports(Records(events, incidents, intake, Reports(registry)), nodes)
+    return Made(service, intake, autopilot, executor, (slurm, gpus), registry, reports)
 
 
 def start(made: Made, stopping: threading.Event) -> list[threading.Thread]:

@@ -8,6 +8,7 @@ from fleetward.model.incidents import Alert
 from fleetward.server.autopilot import Autopilot
 from fleetward.server.metrics import Legs
 from fleetward.server.shelf import Shelf
+from fleetward.store.events import Events
 from fleetward.store.incidents import Incidents, Taken
 
 log = logging.getLogger(__name__)
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Intake:
     """Takes alerts in."""
 
-    def __init__(self, incidents: Incidents, shelf: Shelf, autopilot: Autopilot, legs: Legs) -> None:
+    def __init__(self, incidents: Incidents, events: Events, shelf: Shelf, autopilot: Autopilot, legs: Legs) -> None:
         self._incidents = incidents
+        self._events = events
         self._shelf = shelf
         self._autopilot = autopilot
         self._legs = legs
@@ -37,6 +39,9 @@ class Intake:
                 self._legs.opened(each.incident, began)
                 log.info("i%d opened: %s", each.incident.id, each.incident.alert_name)
         try:
+            for each in taken:
+                if each.opened and each.incident.node:
+                    self._events.tell(each.incident)
             for each in taken:
                 if each.changed and each.incident.firing:
                     self._autopilot.consider(each.incident)

@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Counters
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fleetward.model.claims import Claim
+from fleetward.model.daemon_views import EventView
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.fleet_view import DaemonStatus
+from fleetward.model.gpu_faults import FaultKind
+from fleetward.model.gpu_faults import Severity as GpuSeverity
 from fleetward.model.incidents import Incident, IncidentState
+from fleetward.model.node_reports import HealthReport
 from fleetward.model.runs import RunState
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
@@ -44,6 +49,35 @@ class Legs:
 
     def _observe(self, leg: str, began: datetime, ended: datetime) -> None:
         self._seconds.labels(leg).observe(max(0.0, (ended - began).total_seconds()))
+
+
+class Reports:
+    """What nodes told, counted."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register with this registry."""
+        self._events = Counters(
+            "fleet_events", "Faults that nodes told of, each once.", ["kind", "severity"], registry=registry
+        )
+        self._delay = Histogram(
+            "fleet_event_delay_seconds", "From a fault to its record.", buckets=BUCKETS, registry=registry
+        )
+        self._reports = Counters(
+            "fleet_health_reports", "Reports of nodes on their checks.", ["context"], registry=registry
+        )
+        for kind in FaultKind:  # the first one is an increase
+            for severity in GpuSeverity:
+                self._events.labels(kind, severity)
+
+    def events(self, events: Iterable[EventView]) -> None:
+        """Note events that are new on record."""
+        for event in events:
+            self._events.labels(event.kind, event.severity).inc()
+            self._delay.observe(max(0.0, (event.taken_at - event.at).total_seconds()))
+
+    def report(self, report: HealthReport) -> None:
+        """Note a report."""
+        self._reports.labels(report.context).inc()
 
 
 class DaemonCollector(Collector):

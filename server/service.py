@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from fleetward import __version__
 from fleetward.model.claims import Claim, ClaimClass
-from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookStepView, RunbookView
+from fleetward.model.daemon_views import EventView, IncidentView, NodeAnswer, RunbookStepView, RunbookView
 from fleetward.model.errors import ConflictError, FleetwardError, OutOfReachError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
+from fleetward.model.gpu_faults import Severity as GpuSeverity
 from fleetward.model.incidents import Incident, IncidentState
 from fleetward.model.runs import Mode, Run, RunState
 from fleetward.runbooks.nodes import ReleaseResult, held_by_fleetward
@@ -22,9 +23,11 @@ from fleetward.server.pages import page_url
 from fleetward.server.views import Parts, job_views, node_views
 from fleetward.server.watch import Interest, Reading, SlurmLook, Source
 from fleetward.store.database import Database
+from fleetward.store.events import Events
 from fleetward.store.modes import Modes
 
 MOST_RUNS = 1000
+MOST_EVENTS = 10_000
 _LISTS: Mapping[str, tuple[IncidentState, ...]] = {
     "": NOT_CLOSED,
     "all": (),
@@ -40,6 +43,7 @@ class Backing:
 
     database: Database
     modes: Modes
+    events: Events
     prometheus: Source[Mapping[str, tuple[Sample, ...]]]
     interest: Interest
     racks: Callable[[], Mapping[str, str]]
@@ -164,6 +168,14 @@ class Service:
         hands.legs.closed(closed)
         hands.slurm.hurry()
         return closed
+
+    def events(self, node: str, gpu: str, hours: float, severity: str, limit: int) -> tuple[EventView, ...]:
+        """Return what nodes told of faults in the last hours, latest first; of one severity and what is worse."""
+        if severity and severity not in tuple(GpuSeverity):
+            raise UsageError(f"severity={severity[:40]!r}: there are {', '.join(GpuSeverity)}")
+        wanted = [one for one in GpuSeverity if one >= severity] if severity else []
+        since = datetime.now(UTC) - timedelta(hours=hours)
+        return self._backing.events.list(node or None, gpu or None, since, wanted, max(1, min(limit, MOST_EVENTS)))
 
     def runbooks(self) -> tuple[RunbookView, ...]:
         """Return every page, without text."""

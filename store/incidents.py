@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fleetward.model.errors import ConflictError
 from fleetward.model.incidents import Alert, AlertStatus, Incident, IncidentState, Severity, TimelineEntry
+from fleetward.model.node_reports import ALERT_SOURCE
 from fleetward.store import incident_rows, timeline, words
 from fleetward.store.database import Connection, Database, the_row
 
@@ -102,6 +103,16 @@ class Incidents:
             ).fetchall()
         return tuple(incident_rows.alert(row) for row in rows)
 
+    def firing_on(self, node: str, source: str) -> tuple[Alert, ...]:
+        """Return the alerts about a node that fire now and have this label `source`."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "select * from alerts where status = 'firing' and labels ->> 'node' = %s and labels ->> 'source' = %s"
+                " order by starts_at, fingerprint",
+                [words.text(node), source],
+            ).fetchall()
+        return tuple(incident_rows.alert(row) for row in rows)
+
     def timeline(self, incident_id: int) -> tuple[TimelineEntry, ...]:
         """Return what happened in it, in order; UsageError where there is no such incident."""
         with self._database.transaction() as connection:
@@ -189,7 +200,7 @@ def _tell(connection: Connection, incident_id: int, alert: Alert) -> None:
         connection,
         incident_id,
         "alert",
-        ALERTMANAGER,
+        alert.labels.get("node", "") if alert.labels.get("source") == ALERT_SOURCE else ALERTMANAGER,
         f"{alert.name} {alert.status}: {_summary(alert)}",
         {"fingerprint": alert.fingerprint, "status": str(alert.status), "labels": alert.labels},
     )

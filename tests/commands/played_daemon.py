@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetward.model.claims import Claim, ClaimClass
-from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookStepView, RunbookView
+from fleetward.model.daemon_views import EventView, IncidentView, NodeAnswer, RunbookStepView, RunbookView
 from fleetward.model.errors import FleetwardError, RefusedError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
@@ -114,6 +114,7 @@ class PlayedService:
     timeline: list[TimelineEntry] = field(
         default_factory=lambda: [entry(1, "GpuOffBus fires", "alert", "alertmanager")]
     )
+    events_held: list[EventView] = field(default_factory=list)
     looks_at_run: list[Run] = field(default_factory=lambda: [run()])
     looks_at_incident: list[IncidentView] = field(default_factory=list)
     pages: list[RunbookView] = field(default_factory=lambda: [PAGE])
@@ -132,6 +133,9 @@ class PlayedService:
         if not state:
             return tuple(one for one in self.incidents_held if one.state is not IncidentState.CLOSED)
         return tuple(one for one in self.incidents_held if state in {"all", one.state})
+
+    def events(self, node: str, gpu: str, hours: float, severity: str, limit: int) -> tuple[EventView, ...]:
+        return tuple(self.events_held)
 
     def _find(self, number: int) -> Incident:
         for one in self.incidents_held:

@@ -15,12 +15,14 @@ from starlette.testclient import TestClient
 from fleetward.runbooks.actions.node_run import NodeStep
 from fleetward.runbooks.prometheus import Sample
 from fleetward.server.daemon import Made, NoNodes
+from fleetward.server.node_tokens import token_of
 from fleetward.store.database import Database
 
 Document = dict[str, Any]
 T = TypeVar("T")
 
 TOKEN = "a-token-of-the-webhook"
+NODE_KEYS = (b"the newest key of the tokens of nodes", b"the key from before that is still good")
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 PAGE = """\
@@ -96,6 +98,16 @@ class Daemon:
             "/alertmanager",
             content=json.dumps({"version": "4", "alerts": alerts}),
             headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+        return answer
+
+    def tell(self, node: str, kind: str, body: object, token: str | None = None) -> httpx.Response:
+        """Post as a node; `body` is text where it is to go as it stands."""
+        bearer = token_of(node, NODE_KEYS) if token is None else token
+        answer: httpx.Response = self.public.post(
+            f"/v1/nodes/{node}/{kind}",
+            content=body if isinstance(body, str | bytes) else json.dumps(body),
+            headers={"Authorization": f"Bearer {bearer}"} if bearer else {},
         )
         return answer
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from played_slurm import PlayedClock, PlayedSlurm, node
 from starlette.testclient import TestClient
-from whole_daemon import TOKEN, Daemon, PlayedPrometheus, PlayedRunner, eventually
+from whole_daemon import NODE_KEYS, TOKEN, Daemon, PlayedPrometheus, PlayedRunner, eventually
 
 from fleetward.model.settings import read_settings
 from fleetward.runbooks.clock import SystemClock
-from fleetward.server.app import local_app, public_app
+from fleetward.server.app import Secrets, local_app, public_app
 from fleetward.server.daemon import Outside, make, start, stop
 from fleetward.store.database import Database
 
@@ -43,7 +43,10 @@ def at_rest(database: Database, slurm: PlayedSlurm, tmp_path: Path) -> Iterator[
     made = make(settings, database, lambda: None, out)
     local = TestClient(local_app(made.service), client=("ada", 0), raise_server_exceptions=False)
     public = TestClient(
-        public_app(made.service, made.intake, settings.webhook_token(), made.registry), raise_server_exceptions=False
+        public_app(
+            made.service, made.intake, made.reports, Secrets(settings.webhook_token(), NODE_KEYS), made.registry
+        ),
+        raise_server_exceptions=False,
     )
     daemon = Daemon(made, slurm, prometheus, tmp_path / "pages", database, local, public)
     daemon.page("propose")
