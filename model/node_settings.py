@@ -6,6 +6,7 @@ A node has no pydantic, and no user's settings either: what is not in the file h
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,15 @@ from fleetward.model.gpu_fault_tables import Table, content_of
 
 NODE_SETTINGS = Path("/etc/fleetward/node.toml")
 KERNEL_LOG = Path("/dev/kmsg")
+
+
+class GpuNumbers(StrEnum):
+    """What Slurm's numbers of GPUs are."""
+
+    MINOR = "minor"
+    """The N of /dev/nvidiaN: gres.conf lists the files, from 0 on."""
+    INDEX = "index"
+    """NVML's index: gres.conf says AutoDetect=nvml, and Slurm is older than 25.11, which tells UUIDs too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +66,22 @@ class NodeSettings:
     """Checks that are not run here, by their ids."""
     kernel_log: Path = KERNEL_LOG
     """Where the checks read it; another file where it is played."""
+    slurm_gpu_numbers: GpuNumbers = GpuNumbers.MINOR
     daemon: DaemonAddress = field(default_factory=DaemonAddress)
     local_drain: LocalDrain = field(default_factory=LocalDrain)
 
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("node", "profile", "fault_catalogues", "checks_left_out", "kernel_log", "daemon", "local_drain"),
+    "": (
+        "node",
+        "profile",
+        "fault_catalogues",
+        "checks_left_out",
+        "kernel_log",
+        "slurm_gpu_numbers",
+        "daemon",
+        "local_drain",
+    ),
     "daemon": ("url", "token_file", "ca_file"),
     "local_drain": ("checks", "streak", "absolute", "share"),
 }
@@ -85,6 +105,7 @@ def read_node_settings(file: Path = NODE_SETTINGS) -> NodeSettings:
         fault_catalogues=tuple(map(Path, _texts(top, "fault_catalogues"))),
         checks_left_out=_texts(top, "checks_left_out"),
         kernel_log=_path(top, "kernel_log") or KERNEL_LOG,
+        slurm_gpu_numbers=top.word("slurm_gpu_numbers", GpuNumbers) if "slurm_gpu_numbers" in top else GpuNumbers.MINOR,
         daemon=DaemonAddress(_url(daemon), _path(daemon, "token_file"), _path(daemon, "ca_file")),
         local_drain=_local_drain(local),
     )

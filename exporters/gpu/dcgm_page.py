@@ -69,9 +69,9 @@ def render(snapshot: Snapshot, hostname: str, meaning: Callable[[int], str]) -> 
 
 
 def _entities(snapshot: Snapshot, hostname: str) -> Iterator[_Entity]:
-    jobs: dict[tuple[int, int | None], list[GpuJob]] = defaultdict(list)
+    jobs: dict[tuple[str | int, int | None], list[GpuJob]] = defaultdict(list)
     for job in snapshot.jobs:
-        jobs[job.index, job.instance].append(job)
+        jobs[job.uuid or job.index, job.instance].append(job)
     for reading in snapshot.gpus:
         identity = reading.identity
         if not identity.uuid:
@@ -81,7 +81,8 @@ def _entities(snapshot: Snapshot, hostname: str) -> Iterator[_Entity]:
         for number in numbers:
             instance = None if number is None else first[number]
             labels = _labels(identity, instance, hostname, snapshot.census.driver)
-            of_jobs = tuple({"hpc_job": job.job} for job in jobs[identity.index, number])
+            its_jobs = jobs[identity.uuid, number] + jobs[identity.index, number]
+            of_jobs = tuple({"hpc_job": job.job} for job in its_jobs)
             yield _Entity(reading, instance, labels, of_jobs or ({},))
 
 

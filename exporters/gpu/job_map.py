@@ -1,9 +1,10 @@
 r"""Whose job each GPU works for, read from a folder that Slurm's prolog and epilog keep.
 
-The folder has one file for each GPU that a job holds. Its name is NVML's index of the GPU, such as `3`, or index and
-MIG instance, such as `3.1`. Each line is one job: its id, and behind it, if anything is known, words of the form
-`key=value`, each with a tab before it. The keys are `user`, `account`, `partition`, `array_task` and `attempt`; others
-are passed over. Lines end with a newline, text is UTF-8:
+The folder has one file for each GPU that a job holds. Its name is Slurm's number of the GPU, such as `3`, the number
+and a MIG instance, such as `3.1`, or a MIG instance's UUID; `job_gpus.py` knows which GPU that is. Each line is one
+job: its id, and behind it, if anything is known, words of the form `key=value`, each with a tab before it. The keys
+are `user`, `account`, `partition`, `array_task`, `attempt`, `sluid` and `gpu_uuid`; others are passed over. Lines end
+with a newline, text is UTF-8:
 
     4711\tuser=ada\taccount=physics\tpartition=gpu\tattempt=0
 
@@ -16,11 +17,13 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleetward.exporters.gpu.readings import GpuJob
+from fleetward.exporters.gpu.job_gpus import SlurmDevice, SlurmGpus
+from fleetward.exporters.gpu.readings import GpuJob, GpuReading
+from fleetward.model.node_settings import GpuNumbers
 
 JOB_MAP = Path("/run/fleetward/jobs")
 MOST_FILES = 512
@@ -31,19 +34,29 @@ MOST_JOBS = 32
 MOST_LETTERS = 128
 """Of one label."""
 
-_NAME = re.compile(r"(0|[1-9]\d{0,3})(?:\.(0|[1-9]\d{0,3}))?", re.ASCII)
+_NAME = re.compile(r"(?P<number>0|[1-9]\d{0,3})(?:\.(?P<instance>0|[1-9]\d{0,3}))?|(?P<mig>MIG-[\w-]{1,64})", re.ASCII)
 _JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
-_WORDS = ("user", "account", "partition", "array_task", "attempt")
+_WORDS = ("user", "account", "partition", "array_task", "attempt", "sluid")
 """In the order of GpuJob."""
+_GPU_UUID = "gpu_uuid"
 
 Signature = tuple[int, ...]
 """What is different after a file was changed."""
 
 
+@dataclass(frozen=True)
+class MapLine:
+    """One line of a file: a job, and what Slurm gave it."""
+
+    device: SlurmDevice
+    job: GpuJob
+    """Its index is not known yet, and -1."""
+
+
 @dataclass
 class _File:
     signature: Signature
-    jobs: tuple[GpuJob, ...]
+    lines: tuple[MapLine, ...]
     stranger_counted: bool = False
     """Whether it was counted that it is of a GPU that is not there."""
 
@@ -51,28 +64,30 @@ class _File:
 class JobMap:
     """Reads the folder again at each look; a file that has not changed is only asked for its times."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, numbers: GpuNumbers = GpuNumbers.MINOR) -> None:
         """Read nothing yet; the folder need not be there."""
         self._folder = folder
+        self._numbers = numbers
         self._files: dict[str, _File] = {}
         self._errors = 0
         self._too_many: Signature = ()
         self._lock = threading.Lock()
 
-    def look(self, gpus: Collection[int]) -> tuple[tuple[GpuJob, ...], int]:
+    def look(self, gpus: Sequence[GpuReading]) -> tuple[tuple[GpuJob, ...], int]:
         """Return the jobs of these GPUs, by index, and how much was wrong so far; several threads may ask at once.
 
         Where no GPU is known yet, none is a stranger.
         """
+        there = SlurmGpus(gpus, self._numbers)
         with self._lock:
             self._look()
             jobs: list[GpuJob] = []
             for file in self._files.values():
-                there = [job for job in file.jobs if job.index in gpus]
-                if gpus and len(there) < len(file.jobs) and not file.stranger_counted:
+                found = [job for line in file.lines if (job := _of_gpu(line, there)) is not None]
+                if gpus and len(found) < len(file.lines) and not file.stranger_counted:
                     file.stranger_counted = True
                     self._errors += 1
-                jobs += there
+                jobs += found
             return tuple(sorted(jobs, key=_order)), self._errors
 
     def _look(self) -> None:
@@ -82,8 +97,8 @@ class JobMap:
         for name, signature in signatures.items():
             known = self._files.get(name)
             if signature and (known is None or known.signature != signature):
-                jobs, errors = _read(self._folder / name)
-                self._files[name] = _File(signature, jobs)
+                lines, errors = _read(self._folder / name)
+                self._files[name] = _File(signature, lines)
                 self._errors += errors
 
     def _signatures(self) -> dict[str, Signature]:
@@ -120,41 +135,58 @@ def _signature(file: os.DirEntry[str] | Path) -> Signature:
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def _read(path: Path) -> tuple[tuple[GpuJob, ...], int]:
-    """Return a file's jobs, and how much in it is wrong."""
-    match = _NAME.fullmatch(path.name)
-    if match is None:
+def _of_gpu(line: MapLine, gpus: SlurmGpus) -> GpuJob | None:
+    found = gpus.find(line.device)
+    if found is None:
+        return None
+    identity, instance = found
+    return replace(line.job, index=identity.index, uuid=identity.uuid, instance=instance)
+
+
+def _read(path: Path) -> tuple[tuple[MapLine, ...], int]:
+    """Return a file's lines, and how much in it is wrong."""
+    device = device_of(path.name)
+    if device is None:
         return (), 1
     try:
-        content = _content(path)
+        content = content_of(path)
     except FileNotFoundError:
         return (), 0  # the job has just ended
     except OSError:
         return (), 1
-    if content is None or len(content) > MOST_BYTES:
+    if content is None:
         return (), 1
-    index, instance = int(match[1]), None if match[2] is None else int(match[2])
     *lines, half = content.split(b"\n")
-    jobs: dict[str, GpuJob] = {}
+    found: dict[str, MapLine] = {}
     errors = int(half != b"") + int(len(lines) > MOST_JOBS)
-    for line in lines[:MOST_JOBS]:
-        job, wrong = _parse(line, index, instance)
+    for text in lines[:MOST_JOBS]:
+        line, wrong = parse_line(text, device)
         errors += wrong
-        if job is not None:
-            jobs[job.job] = job
-    return tuple(jobs.values()), errors
+        if line is not None:
+            found[line.job.job] = line
+    return tuple(found.values()), errors
 
 
-def _content(path: Path) -> bytes | None:
-    """Return the first MOST_BYTES and one more; None for what is no plain file. Links are not followed (OSError)."""
+def device_of(name: str) -> SlurmDevice | None:
+    """Return what a file of this name is about; None for a name that is none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    number, instance = (None if match[key] is None else int(match[key]) for key in ("number", "instance"))
+    return SlurmDevice(number, instance, match["mig"] or "")
+
+
+def content_of(path: Path) -> bytes | None:
+    """Return what a file says; None for what is no plain file, or too large. Links are not followed (OSError)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return file.read(MOST_BYTES + 1)
+        content = file.read(MOST_BYTES + 1)
+    return content if len(content) <= MOST_BYTES else None
 
 
-def _parse(line: bytes, index: int, instance: int | None) -> tuple[GpuJob | None, int]:
+def parse_line(line: bytes, device: SlurmDevice) -> tuple[MapLine | None, int]:
     """Return the job of a line, and how much of it is wrong; a wrong word costs itself, a wrong id the line."""
     try:
         job, *words = line.decode().split("\t")
@@ -162,7 +194,7 @@ def _parse(line: bytes, index: int, instance: int | None) -> tuple[GpuJob | None
         return None, 1
     if not _JOB.fullmatch(job):
         return None, 1
-    known = dict.fromkeys(_WORDS, "")
+    known = dict.fromkeys((*_WORDS, _GPU_UUID), "")
     wrong = 0
     for word in words:
         key, sign, value = word.partition("=")
@@ -170,7 +202,8 @@ def _parse(line: bytes, index: int, instance: int | None) -> tuple[GpuJob | None
             wrong += 1
         elif key in known:
             known[key] = value
-    return GpuJob(index, job, instance, *(known[key] for key in _WORDS)), wrong
+    uuid = known[_GPU_UUID] or device.uuid
+    return MapLine(replace(device, uuid=uuid), GpuJob(-1, job, None, *(known[key] for key in _WORDS))), wrong
 
 
 def _order(job: GpuJob) -> tuple[int, int, str]:

@@ -131,8 +131,10 @@ def _about(identity: GpuIdentity) -> dict[str, str]:
 
 
 def _jobs(writer: Writer, snapshot: Snapshot) -> None:
-    readings = {one.identity.index: one for one in sorted(snapshot.gpus, key=lambda one: one.up)}
-    at_work = [(readings[job.index], job) for job in snapshot.jobs if job.index in readings]
+    gpus = sorted(snapshot.gpus, key=lambda one: one.up)
+    readings: dict[str | int, GpuReading] = {one.identity.index: one for one in gpus}
+    readings |= {one.identity.uuid: one for one in gpus if one.identity.uuid}
+    at_work = [(reading, job) for job in snapshot.jobs if (reading := readings.get(job.uuid or job.index))]
     writer.family(
         Family("gpu_job_info", "Whose job the GPU works for; always 1."),
         ((_about_job(reading.identity, job), 1) for reading, job in at_work),

@@ -13,7 +13,7 @@ class GpuIdentity:
     """What a GPU is; it outlives the GPU's answers, so that a lost GPU is still called by its name."""
 
     index: int
-    """NVML's index, which Slurm and `nvidia-smi` use too."""
+    """NVML's index, which `nvidia-smi` uses too; Slurm's number of a GPU may be another."""
     uuid: str
     """Empty where the GPU has not answered since this program began."""
     model: str = ""
@@ -152,6 +152,10 @@ class GpuJob:
     array_task: str = ""
     attempt: str = ""
     """How often Slurm has put it back into the queue."""
+    sluid: str = ""
+    """Slurm's name of this attempt, by which cgroups are called from Slurm 26.05 on."""
+    uuid: str = ""
+    """Of the GPU; where it is empty, the job is of the one that has the index now."""
 
 
 @dataclass(frozen=True)

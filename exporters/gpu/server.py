@@ -19,6 +19,7 @@ from fleetward.exporters.web import Page as WebPage
 from fleetward.exporters.web import WebServer, open_gate, serving
 from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.model.gpu_fault_files import read_catalogue
+from fleetward.model.node_settings import GpuNumbers
 
 _M_ARENA_MAX = -8
 """mallopt's name for how many pools of memory threads may open; each keeps what it once had."""
@@ -34,6 +35,7 @@ def serve(
     *,
     dcgm_names: bool = False,
     web_config: Path | None = None,
+    slurm_gpu_numbers: GpuNumbers = GpuNumbers.MINOR,
 ) -> None:
     """Serve `/metrics` until SIGTERM or SIGINT; with dcgm-exporter's page behind ours, in its format, where asked.
 
@@ -57,7 +59,7 @@ def serve(
         census = watch.start()
         if census.failure:
             raise OutOfReachError(census.failure)
-        page = _page(watch, JobMap(job_map), dcgm_names=dcgm_names)
+        page = _page(watch, JobMap(job_map, slurm_gpu_numbers), dcgm_names=dcgm_names)
         with serving(WebServer(listen, "The GPUs'", page, gate)) as url:
             announce(f"serving GPU metrics on {url} every {interval_seconds:g} s")
             stopped.wait()
@@ -76,7 +78,7 @@ def _page(watch: Watch, job_map: JobMap, *, dcgm_names: bool) -> WebPage:
         # in OpenMetrics the counters of dcgm-exporter would need other names
         openmetrics = "application/openmetrics-text" in accept and not dcgm_names
         snapshot = watch.snapshot()
-        jobs, errors = job_map.look({one.identity.index for one in snapshot.gpus})
+        jobs, errors = job_map.look(snapshot.gpus)
         snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors)
         text = page.render(snapshot, time.monotonic(), watch.cost(), openmetrics=openmetrics)
         if dcgm_names:

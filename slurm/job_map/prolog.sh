@@ -1,17 +1,16 @@
 #!/bin/sh
 # A piece of Slurm's Prolog: writes down which job works on each GPU that slurmd gives it, for exporters to read.
 #
-# In the folder (FLEETWARD_JOB_MAP, or /run/fleetward/jobs) each GPU that a job holds has a file, named by its index, or
-# by index and MIG instance (`3.1`). Each line of it is a job: its id, and behind tabs what is known of it
-# (`user=`, `account=`, `partition=`, `array_task=`, `attempt=`). dcgm-exporter reads such a folder too.
+# In the folder (FLEETWARD_JOB_MAP, or /run/fleetward/jobs) each GPU that a job holds has a file, named by the number that
+# Slurm gave: of a GPU, or of GPU and MIG instance (`3.1`). A MIG instance that Slurm names by its UUID has a file of that
+# name, since the number beside it counts instances. Each line is a job: its id, and behind tabs what is known of it
+# (`user=`, `account=`, `partition=`, `array_task=`, `attempt=`, `node=`, and from Slurm 25.11 on `sluid=` and the GPU's
+# `gpu_uuid=`). dcgm-exporter reads such a folder too.
 #
 # Slurm drains a node whose Prolog fails and waits for one that hangs. So this asks neither Slurm nor the driver, waits
 # for no lock and always exits 0. Each job has a line of its own in `.parts/GPU/`, and a GPU's file is put together from
 # them and renamed into place, again and again until it says what they say: however many do so at once, the last one
-# sees the lines of all.
-#
-# Where Slurm hands out MIG instances it numbers these and not the GPUs (CUDA_VISIBLE_DEVICES then names them): a number
-# without an instance is passed over, since a wrong job is worse than none.
+# sees the lines of all. A Prolog comes once for each attempt of a job: what an attempt before it left is taken out.
 set -u
 umask 022
 PATH=/usr/bin:/bin
@@ -42,6 +41,10 @@ put_together() {
     return 1
 }
 
+take_out() {
+    rm -f "$folder/.parts/$1/$job" && put_together "$1"
+}
+
 # word NAME VALUE: a word of the line, unless there is no value; tabs and the like would break the line
 word() {
     value=$(printf '%s' "$2" | tr -d '\000-\037\177')
@@ -54,7 +57,10 @@ line() {
     word account "${SLURM_JOB_ACCOUNT:-}"
     word partition "${SLURM_JOB_PARTITION:-}"
     word array_task "${SLURM_ARRAY_TASK_ID:-}"
-    word attempt "${SLURM_RESTART_COUNT:-0}"
+    word attempt "${SLURM_JOB_RESTART_COUNT:-}"
+    word node "${SLURMD_NODENAME:-}"
+    word sluid "${SLURM_JOB_SLUID:-}"
+    word gpu_uuid "$uuid"
     printf '\n'
 }
 
@@ -64,11 +70,30 @@ add() {
 }
 
 case $job in '' | *[!0-9]*) exit 0 ;; esac
-case $gpus in '' | *[!0-9.,]*) exit 0 ;; esac
+case $gpus in '' | *[!0-9.,]*) gpus= ;; esac
 IFS=,
+held=,
+devices=$visible
 for gpu in $gpus; do
-    case $gpu in '' | .* | *. | *.*.*) continue ;; esac
-    case $gpu/$visible in *.*/*) ;; */MIG-*) continue ;; esac
+    device=${devices%%,*} # the two lists go together, place by place
+    case $devices in *,*) devices=${devices#*,} ;; *) devices= ;; esac
+    case $gpu in '' | .* | *. | *.*.*) continue ;; *.*) device=instance ;; esac
+    uuid=
+    case $device in
+        instance) ;;
+        MIG-*[!0-9A-Za-z-]*) continue ;;
+        MIG-*) gpu=$device ;;
+        GPU-*) uuid=$device ;;
+        *) case $visible in *MIG-*) continue ;; esac ;; # it may count instances too: a wrong job is worse than none
+    esac
+    held=$held$gpu,
     (add "$gpu") 2>/dev/null || echo "job map: $folder does not take job $job of GPU $gpu" >&2
+done
+for part in "$folder/.parts/"*"/$job"; do
+    [ -e "$part" ] || continue
+    gpu=${part%/*}
+    gpu=${gpu##*/}
+    case $held in *",$gpu,"*) continue ;; esac
+    (take_out "$gpu") 2>/dev/null || echo "job map: $folder does not let go of job $job on GPU $gpu" >&2
 done
 exit 0

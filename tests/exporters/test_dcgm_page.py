@@ -165,7 +165,12 @@ def test_promtool_reads_the_page_and_finds_nothing_but_their_names(shared: tuple
 
 
 def test_a_gpu_has_a_series_for_each_of_its_jobs_and_an_instance_is_no_gpu(recorded: "Recorded") -> None:
-    jobs = (GpuJob(0, "1"), GpuJob(0, "2"), GpuJob(1, "3", 5))
+    jobs = (
+        GpuJob(0, "1", uuid="GPU-0"),
+        GpuJob(0, "2", uuid="GPU-0"),
+        GpuJob(1, "3", 5),
+        GpuJob(2, "4", uuid="GPU-gone"),
+    )
     found = rows(page(replace(recorded.snapshot(), jobs=jobs)), "DCGM_FI_DEV_GPU_UTIL")
     assert [(labels["gpu"], labels.get("hpc_job")) for labels, _ in found] == [
         ("0", "1"),

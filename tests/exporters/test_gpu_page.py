@@ -188,6 +188,14 @@ def test_a_job_is_of_the_gpu_that_has_the_index_now(recorded: "Recorded") -> Non
     assert [dict(labels)["uuid"] for name, labels in found if name == "gpu_job_info"] == ["GPU-0"]
 
 
+def test_a_job_of_a_gpu_that_is_gone_is_not_shown_on_the_one_that_took_its_index(recorded: "Recorded") -> None:
+    gone = GpuReading(GpuIdentity(0, "GPU-gone"), None, failure="the driver no longer lists it")
+    jobs = (GpuJob(0, "5", uuid="GPU-gone"), GpuJob(0, "6", uuid="GPU-0"), GpuJob(0, "7", uuid="GPU-elsewhere"))
+    found = samples(Snapshot((recorded.reading(0), gone), jobs=jobs))
+    at_work = [dict(labels) for name, labels in found if name == "gpu_job_info"]
+    assert {(one["uuid"], one["job_id"]) for one in at_work} == {("GPU-gone", "5"), ("GPU-0", "6")}
+
+
 UNIT_OR_COUNT = re.compile(
     r"_(ratio|celsius|watts|bytes|hertz|bytes_per_second|up|active|max|pending|failed|enabled|state|mode|action"
     r"|rows|banks|pages|generation|width|code|multiprocessors|slices|engines)$"

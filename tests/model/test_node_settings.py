@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fleetward.model.errors import UsageError
-from fleetward.model.node_settings import DaemonAddress, LocalDrain, NodeSettings, read_node_settings
+from fleetward.model.node_settings import DaemonAddress, GpuNumbers, LocalDrain, NodeSettings, read_node_settings
 
 WHOLE = """
 node = "gpu001"
@@ -13,6 +13,7 @@ profile = "/etc/fleetward/profile.json"
 fault_catalogues = ["/etc/fleetward/a.toml", "/etc/fleetward/b.toml"]
 checks_left_out = ["eth_mtu"]
 kernel_log = "/run/kmsg"
+slurm_gpu_numbers = "index"
 
 [daemon]
 url = "https://head:9720/"
@@ -41,6 +42,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         fault_catalogues=(Path("/etc/fleetward/a.toml"), Path("/etc/fleetward/b.toml")),
         checks_left_out=("eth_mtu",),
         kernel_log=Path("/run/kmsg"),
+        slurm_gpu_numbers=GpuNumbers.INDEX,
         daemon=daemon,
         local_drain=LocalDrain(("gpu_lost", "xid_off_bus"), 2, 5, 0.25),
     )
@@ -61,6 +63,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("[daemon]\nurl = 'http://[::1'", "write http://HOST:PORT"),
         ("[daemon]\ntoken_file = 'node.token'", "token_file is 'node.token'; write a path from the root"),
         ("[daemon]\ntoken = 'x'", "'token' is no key"),
+        ("slurm_gpu_numbers = 'place'", "slurm_gpu_numbers is 'place'; write "),
         ("fault_catalogues = 'a.toml'", "fault_catalogues is 'a.toml'; write a list of texts"),
         ("[local_drain]\nstreak = 0", "streak is 0; write a whole number from 1 to 1000"),
         ("[local_drain]\nshare = true", "share is True; write a number above 0"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetward.exporters.gpu.job_map import JobMap
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading
 from fleetward.slurm.configuration_scripts import EPILOG, PROLOG, script
 
 SHELL = shutil.which("dash") or "/bin/sh"
@@ -43,7 +44,8 @@ def run(name: str, folder: Path, job: str = "7", gpus: str = "1,3") -> int:
 
 
 def at_work(folder: Path) -> list[tuple[int, str]]:
-    return [(job.index, job.job) for job in JobMap(folder / "jobs").look(range(8))[0]]
+    gpus = [GpuReading(GpuIdentity(index, f"GPU-{index}", minor_number=index), []) for index in range(8)]
+    return [(job.index, job.job) for job in JobMap(folder / "jobs").look(gpus)[0]]
 
 
 def test_a_job_is_written_down_and_taken_out_again(tmp_path: Path) -> None:
