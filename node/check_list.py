@@ -6,6 +6,7 @@ from fleetward.node.checking import AnyCheck
 from fleetward.node.checks import (
     bus,
     gpu_heat,
+    gpu_jobs,
     gpu_links,
     gpu_memory,
     gpu_state,
@@ -19,6 +20,7 @@ from fleetward.node.checks import (
 
 CHECKS: tuple[AnyCheck, ...] = (
     *gpu_state.CHECKS,
+    *gpu_jobs.CHECKS,
     *gpu_memory.CHECKS,
     *gpu_heat.CHECKS,
     *gpu_links.CHECKS,

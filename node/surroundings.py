@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from fleetward.exporters.gpu.forks import die_with_parent
-from fleetward.model.node_settings import KERNEL_LOG
+from fleetward.model.node_settings import KERNEL_LOG, GpuNumbers
 from fleetward.node.results import ProbeError
 
 PROGRAM_FOLDERS = ("usr/local/bin", "usr/bin", "usr/sbin", "bin", "sbin")
@@ -24,6 +24,7 @@ class Surroundings:
     root: Path = Path("/")
     kernel_log: Path = KERNEL_LOG
     """Below the root."""
+    slurm_gpu_numbers: GpuNumbers = GpuNumbers.MINOR
 
     @property
     def is_this_machine(self) -> bool:

@@ -3,8 +3,8 @@ r"""Whose job each GPU works for, read from a folder that Slurm's prolog and epi
 The folder has one file for each GPU that a job holds. Its name is Slurm's number of the GPU, such as `3`, the number
 and a MIG instance, such as `3.1`, or a MIG instance's UUID; `job_gpus.py` knows which GPU that is. Each line is one
 job: its id, and behind it, if anything is known, words of the form `key=value`, each with a tab before it. The keys
-are `user`, `account`, `partition`, `array_task`, `attempt`, `sluid` and `gpu_uuid`; others are passed over. Lines end
-with a newline, text is UTF-8:
+are `user`, `account`, `partition`, `array_task`, `attempt`, `sluid`, `uid` and `gpu_uuid`; others are passed over.
+Lines end with a newline, text is UTF-8:
 
     4711\tuser=ada\taccount=physics\tpartition=gpu\tattempt=0
 
@@ -36,7 +36,7 @@ MOST_LETTERS = 128
 
 _NAME = re.compile(r"(?P<number>0|[1-9]\d{0,3})(?:\.(?P<instance>0|[1-9]\d{0,3}))?|(?P<mig>MIG-[\w-]{1,64})", re.ASCII)
 _JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
-_WORDS = ("user", "account", "partition", "array_task", "attempt", "sluid")
+_WORDS = ("user", "account", "partition", "array_task", "attempt", "sluid", "uid")
 """In the order of GpuJob."""
 _GPU_UUID = "gpu_uuid"
 
@@ -57,6 +57,7 @@ class MapLine:
 class _File:
     signature: Signature
     lines: tuple[MapLine, ...]
+    errors: int
     stranger_counted: bool = False
     """Whether it was counted that it is of a GPU that is not there."""
 
@@ -72,6 +73,9 @@ class JobMap:
         self._errors = 0
         self._too_many: Signature = ()
         self._lock = threading.Lock()
+        self.whole = False
+        """Whether the folder was there at the last look with nothing wrong in it, so that a job which it lacks has no
+        GPU."""
 
     def look(self, gpus: Sequence[GpuReading]) -> tuple[tuple[GpuJob, ...], int]:
         """Return the jobs of these GPUs, by index, and how much was wrong so far; several threads may ask at once.
@@ -80,29 +84,35 @@ class JobMap:
         """
         there = SlurmGpus(gpus, self._numbers)
         with self._lock:
-            self._look()
+            whole = self._look()
             jobs: list[GpuJob] = []
             for file in self._files.values():
                 found = [job for line in file.lines if (job := _of_gpu(line, there)) is not None]
-                if gpus and len(found) < len(file.lines) and not file.stranger_counted:
+                if gpus and len(found) < len(file.lines):
+                    whole = False
+                    self._errors += not file.stranger_counted
                     file.stranger_counted = True
-                    self._errors += 1
                 jobs += found
+            self.whole = whole
             return tuple(sorted(jobs, key=_order)), self._errors
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Read what has changed, and return whether all is there and right."""
         signatures = self._signatures()
-        for name in self._files.keys() - signatures.keys():
+        for name in self._files.keys() - (signatures or {}).keys():
             del self._files[name]
-        for name, signature in signatures.items():
+        for name, signature in (signatures or {}).items():
             known = self._files.get(name)
             if signature and (known is None or known.signature != signature):
                 lines, errors = _read(self._folder / name)
-                self._files[name] = _File(signature, lines)
+                self._files[name] = _File(signature, lines, errors)
                 self._errors += errors
+        if signatures is None or len(signatures) == MOST_FILES:
+            return False
+        return not any(one.errors for one in self._files.values())
 
-    def _signatures(self) -> dict[str, Signature]:
-        """Return at most MOST_FILES files by their names."""
+    def _signatures(self) -> dict[str, Signature] | None:
+        """Return at most MOST_FILES files by their names; None where there is no folder."""
         found: dict[str, Signature] = {}
         try:
             with os.scandir(self._folder) as entries:
@@ -114,9 +124,10 @@ class JobMap:
                         break
                     found[entry.name] = _signature(entry)
         except FileNotFoundError:
-            return {}  # no job has run since the node was started
+            return None  # no job has run since the node was started
         except OSError:
             self._errors += 1
+            return None
         return found
 
     def _count_too_many(self) -> None:

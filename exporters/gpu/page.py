@@ -9,9 +9,11 @@ is a label of Prometheus' own.
 It is written here rather than by prometheus_client: a page has some 1,400 lines, and this takes a tenth of the time.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
+from fleetward.exporters.gpu.leftovers import leftovers
 from fleetward.exporters.gpu.mig_page import MigPage
 from fleetward.exporters.gpu.page_writer import Writer, labelled, labels_of
 from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuProcess, GpuReading, Snapshot
@@ -57,6 +59,7 @@ class Page:
             _driver(writer, snapshot)
         self._xids(writer, snapshot)
         _jobs(writer, snapshot)
+        _leftovers(writer, snapshot)
         _exporter(writer, snapshot, now, own)
         return writer.text()
 
@@ -147,6 +150,20 @@ def _jobs(writer: Writer, snapshot: Snapshot) -> None:
     writer.family(
         Family("gpu_allocated_idle", "1 where the GPU, or a MIG instance of it, belongs to a job and nobody uses it."),
         ((labels, float(nobody)) for labels, nobody in idle.values()),
+    )
+
+
+def _leftovers(writer: Writer, snapshot: Snapshot) -> None:
+    if snapshot.owners is None:
+        return
+    counts = Counter(one.uuid for one in leftovers(snapshot.gpus, snapshot.jobs, snapshot.owners))
+    writer.family(
+        Family("gpu_leftover_processes", "Processes on the GPU that are of no job which it belongs to."),
+        (
+            (labels_of(one.identity), counts[one.identity.uuid])
+            for one in snapshot.gpus
+            if one.up and one.processes_told
+        ),
     )
 
 

@@ -154,8 +154,23 @@ class GpuJob:
     """How often Slurm has put it back into the queue."""
     sluid: str = ""
     """Slurm's name of this attempt, by which cgroups are called from Slurm 26.05 on."""
+    uid: str = ""
+    """Number of its user."""
     uuid: str = ""
     """Of the GPU; where it is empty, the job is of the one that has the index now."""
+
+
+@dataclass(frozen=True)
+class ProcessOwner:
+    """Whose a process is, as the kernel says."""
+
+    uid: int
+    """Of the user who started it."""
+    job: str = ""
+    """Slurm's number of the job in whose control group it is; empty where there is none, or only `sluid` is known."""
+    sluid: str = ""
+    state: str = ""
+    """One letter; D cannot be ended."""
 
 
 @dataclass(frozen=True)
@@ -181,3 +196,5 @@ class Snapshot:
     """What was wrong in the job map so far."""
     released_until: float | None = None
     """The Unix time until which the GPUs are released: `gpus` then tells only which ones are known."""
+    owners: Mapping[int, ProcessOwner] | None = None
+    """Of the processes on the GPUs, without those that have ended; None where that cannot be seen."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from fleetward.exporters.gpu.dcgm_page import render as render_dcgm
 from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
+from fleetward.exporters.gpu.owners import owners as look_up_owners
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
 from fleetward.exporters.gpu.release import RELEASE_FILE, ReleaseFile
 from fleetward.exporters.gpu.watch import Watch
@@ -79,7 +80,9 @@ def _page(watch: Watch, job_map: JobMap, *, dcgm_names: bool) -> WebPage:
         openmetrics = "application/openmetrics-text" in accept and not dcgm_names
         snapshot = watch.snapshot()
         jobs, errors = job_map.look(snapshot.gpus)
-        snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors)
+        pids = (process.pid for one in snapshot.gpus for process in one.processes)
+        owners = look_up_owners(pids) if job_map.whole else None
+        snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors, owners=owners)
         text = page.render(snapshot, time.monotonic(), watch.cost(), openmetrics=openmetrics)
         if dcgm_names:
             text += render_dcgm(snapshot, hostname, lambda xid: catalogue.xid(xid).meaning)

@@ -119,7 +119,7 @@ def check(
     wrong: list[str] = []
     site = read_site(SiteFiles(settings, profile, catalogues), partial(_told, wrong if report else None))
     checks = chosen(moment, only, site.settings.checks_left_out)
-    surroundings = Surroundings(root.resolve(), site.settings.kernel_log)
+    surroundings = Surroundings(root.resolve(), site.settings.kernel_log, site.settings.slurm_gpu_numbers)
 
     def run() -> "tuple[Finding, ...]":
         return run_checks(checks, site.profile, surroundings, site.catalogue, deadline.left() / 2)

@@ -1,16 +1,21 @@
 """The GPUs as NVML shows them: each asked in a process of its own, so that one that hangs hides no other."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pynvml
 
+from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
+from fleetward.exporters.gpu.leftovers import Leftover, leftovers
 from fleetward.exporters.gpu.nvml import Nvml
-from fleetward.exporters.gpu.readings import Census, GpuReading
+from fleetward.exporters.gpu.owners import PROC, owners
+from fleetward.exporters.gpu.readings import Census, GpuJob, GpuReading, ProcessOwner
 from fleetward.exporters.gpu.series_list import BY_KEY
 from fleetward.model.errors import OutOfReachError
 from fleetward.node.checking import Probe
 from fleetward.node.children import begun, collect
+from fleetward.node.probes.job_steps import jobs_with_steps
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
@@ -31,11 +36,22 @@ class Gpus:
     """Indices of those that did not answer in time."""
     missing_library: bool = False
     """Whether the census failed because NVIDIA's library is not installed."""
+    jobs: tuple[GpuJob, ...] | None = None
+    """Those that the GPUs work for; None where there is no job map, or something in it is wrong."""
+    owners: Mapping[int, ProcessOwner] | None = None
+    """Of the processes on the GPUs that are still there; None where they cannot be seen."""
+    job_steps: frozenset[str] = frozenset()
+    """Jobs with a step on this node; looked for only where there are leftovers."""
 
     @property
     def up(self) -> tuple[GpuReading, ...]:
         """Return the GPUs that have values."""
         return tuple(one for one in self.gpus if one.up)
+
+    @property
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """Return the processes that are of no job of their GPU, as far as that is known."""
+        return tuple(leftovers(self.up, self.jobs, self.owners)) if self.jobs is not None and self.owners else ()
 
 
 def value(reading: GpuReading, key: str) -> float | None:
@@ -43,8 +59,8 @@ def value(reading: GpuReading, key: str) -> float | None:
     return None if reading.values is None else reading.values[BY_KEY[key]]
 
 
-def read_gpus(_: Surroundings) -> Gpus:
-    """Ask how many GPUs there are, then each; raises ProbeError where the driver hangs."""
+def read_gpus(surroundings: Surroundings) -> Gpus:
+    """Ask how many GPUs there are, then each, then whose they are; raises ProbeError where the driver hangs."""
     census = collect({0: begun(_census, CENSUS_SECONDS)})[0]
     if isinstance(census, ProbeError):
         raise ProbeError(f"NVML: {census}")
@@ -52,11 +68,20 @@ def read_gpus(_: Surroundings) -> Gpus:
         return census
     indices = range(min(census.census.count, MOST_GPUS))
     looks = collect({index: begun(partial(_look, index), GPU_SECONDS) for index in indices})
-    return Gpus(
+    gpus = Gpus(
         census.census,
         tuple(one for _, one in sorted(looks.items()) if isinstance(one, GpuReading)),
         tuple(index for index, one in sorted(looks.items()) if isinstance(one, ProbeError)),
     )
+    return _with_jobs(gpus, surroundings)
+
+
+def _with_jobs(gpus: Gpus, surroundings: Surroundings) -> Gpus:
+    job_map = JobMap(surroundings.path(str(JOB_MAP)), surroundings.slurm_gpu_numbers)
+    jobs, _ = job_map.look(gpus.gpus)
+    pids = (process.pid for one in gpus.gpus for process in one.processes)
+    known = replace(gpus, jobs=jobs if job_map.whole else None, owners=owners(pids, surroundings.path(str(PROC))))
+    return replace(known, job_steps=jobs_with_steps(surroundings)) if known.leftovers else known
 
 
 def _census() -> Gpus:

@@ -4,8 +4,8 @@
 # In the folder (FLEETWARD_JOB_MAP, or /run/fleetward/jobs) each GPU that a job holds has a file, named by the number that
 # Slurm gave: of a GPU, or of GPU and MIG instance (`3.1`). A MIG instance that Slurm names by its UUID has a file of that
 # name, since the number beside it counts instances. Each line is a job: its id, and behind tabs what is known of it
-# (`user=`, `account=`, `partition=`, `array_task=`, `attempt=`, `node=`, and from Slurm 25.11 on `sluid=` and the GPU's
-# `gpu_uuid=`). dcgm-exporter reads such a folder too.
+# (`user=`, `account=`, `partition=`, `array_task=`, `attempt=`, `uid=`, `node=`, and from Slurm 25.11 on `sluid=` and the
+# GPU's `gpu_uuid=`). dcgm-exporter reads such a folder too.
 #
 # Slurm drains a node whose Prolog fails and waits for one that hangs. So this asks neither Slurm nor the driver, waits
 # for no lock and always exits 0. Each job has a line of its own in `.parts/GPU/`, and a GPU's file is put together from
@@ -60,6 +60,7 @@ line() {
     word attempt "${SLURM_JOB_RESTART_COUNT:-}"
     word node "${SLURMD_NODENAME:-}"
     word sluid "${SLURM_JOB_SLUID:-}"
+    word uid "${SLURM_JOB_UID:-}"
     word gpu_uuid "$uuid"
     printf '\n'
 }

@@ -58,7 +58,7 @@ def gpu(index: int = 1, vbios: str = "96.0", processes: tuple[GpuProcess, ...] =
 
 
 def gpus(second: GpuReading | None = None) -> Gpus:
-    return Gpus(Census(2, "570.1"), (gpu(0), second or gpu()))
+    return Gpus(Census(2, "570.1"), (gpu(0), second or gpu()), jobs=(), owners={})
 
 
 def failing(failure: str) -> Gpus:

@@ -60,6 +60,7 @@ def _kernel(files: NodeFiles) -> None:
     texts = {
         "dev/kmsg": "6,1,1000,-;Linux version 6.1\n",
         "etc/fstab": "# comment\nUUID=1 / ext4 defaults 0 1\nnfs:/home /home nfs4 rw,noauto 0 0\n",
+        "proc/1/cgroup": "0::/init.scope\n",
         "proc/44/stat": odd.replace(" D ", " S "),
         "proc/buddyinfo": "Node 0, zone   Normal" + " 7" * 11 + "\n",
         "proc/cpuinfo": cpus,
@@ -88,6 +89,7 @@ def _kernel(files: NodeFiles) -> None:
     }
     for name, text in texts.items():
         files.write(name, text)
+    (files.root / "run/fleetward/jobs").mkdir(parents=True)
 
 
 UNITS = "printf 'Id=%s\\nLoadState=loaded\\nActiveState=active\\nSubState=running\\n\\n' ssh.service run.mount"

@@ -31,7 +31,7 @@ from played_readings import (
     xid,
 )
 
-from fleetward.exporters.gpu.readings import Census, GpuIdentity, GpuProcess, GpuReading
+from fleetward.exporters.gpu.readings import Census, GpuIdentity, GpuJob, GpuProcess, GpuReading, ProcessOwner
 from fleetward.exporters.gpu.series_list import BY_KEY
 from fleetward.model.gpu_faults import Severity
 from fleetward.node.check_list import BY_ID, CHECKS
@@ -47,6 +47,12 @@ from fleetward.node.probes.storage import Array, Arrays, Declared, Mounts, Nvmes
 from fleetward.node.profile import Profile
 from fleetward.node.results import ProbeError, Status
 
+
+def held_by(owner: ProcessOwner, *jobs: GpuJob, steps: frozenset[str] = frozenset()) -> Gpus:
+    """Return GPUs of which the second is in use."""
+    return replace(gpus(gpu(processes=(GpuProcess(77),))), jobs=jobs, owners={77: owner}, job_steps=steps)
+
+
 BAD, WEAK = Status.UNHEALTHY, Status.DEGRADED
 GPU1, BUS = "GPU 1", "0000:01:00"
 ROWS: list[tuple[str, object, Status, str]] = [
@@ -60,6 +66,7 @@ ROWS: list[tuple[str, object, Status, str]] = [
     ("gpu_vbios", gpus(gpu(vbios="95.0")), WEAK, GPU1),
     ("gpu_driver_version", replace(gpus(), census=Census(2, "535.1")), WEAK, ""),
     ("gpu_process_between_jobs", gpus(gpu(processes=(GpuProcess(77),))), WEAK, GPU1),
+    ("gpu_process_leftover", held_by(ProcessOwner(1000, "5", state="R")), WEAK, GPU1),
     ("gpu_memory_between_jobs", changed(gpu_memory_used_bytes=16 * 1024**2), WEAK, GPU1),
     ("gpu_power_limit", changed(gpu_power_limit_watts=500), WEAK, GPU1),
     ("gpu_power_brake", changed(gpu_clock_event_active__hw_power_brake=1), WEAK, GPU1),
@@ -289,6 +296,64 @@ def test_a_fault_of_a_program_is_the_users_problem() -> None:
     assert found.problem == "user_problem"
     (found,) = BY_ID["xid_off_bus"].findings(log(xid(79)), PROFILE)
     assert found.problem == "node_problem"
+
+
+SIXTH = GpuJob(0, "6", uuid="GPU-0", uid="1001")
+SLUID = "sEKNKTV3WPV500"
+
+
+@pytest.mark.parametrize(
+    ("seen", "why", "problem", "action"),
+    [
+        (
+            held_by(ProcessOwner(1000, "5", state="R")),
+            "processes 77 are of job 5, which is over here",
+            "user",
+            "restart",
+        ),
+        (
+            held_by(ProcessOwner(1000, "5", state="D")),
+            "processes 77 are of job 5, which is over here, and cannot be ended (state D)",
+            "node",
+            "reboot",
+        ),
+        (
+            held_by(ProcessOwner(1000, "5", state="D"), steps=frozenset({"5"})),
+            "processes 77 are of job 5, to which Slurm did not give this GPU",
+            "user",
+            "restart",
+        ),
+        (
+            held_by(ProcessOwner(1000, "", SLUID, "R"), steps=frozenset({"5", SLUID})),
+            f"processes 77 are of job {SLUID}, to which Slurm did not give this GPU",
+            "user",
+            "restart",
+        ),
+        (
+            held_by(ProcessOwner(1001, "6", state="R"), SIXTH),
+            "processes 77 are of job 6, to which Slurm did not give this GPU",
+            "user",
+            "restart",
+        ),
+        (
+            held_by(ProcessOwner(1000, state="D"), SIXTH),
+            "processes 77 are of user 1000 and of no job",
+            "user",
+            "restart",
+        ),
+    ],
+)
+def test_whose_a_leftover_is_says_whose_problem_it_is(seen: Gpus, why: str, problem: str, action: str) -> None:
+    (found,) = BY_ID["gpu_process_leftover"].findings(seen, PROFILE)
+    assert (found.status, found.entity, found.why) == (WEAK, GPU1, why)
+    assert found.problem == f"{problem}_problem"
+    assert (found.action or "").startswith(action)
+
+
+def test_nothing_is_left_over_where_whose_a_gpu_is_is_not_known() -> None:
+    seen = held_by(ProcessOwner(1000, "5"))
+    for unknown in (replace(seen, jobs=None), replace(seen, owners=None)):
+        assert judged(BY_ID["gpu_process_leftover"], unknown) == [(Status.UNKNOWN, "")]
 
 
 def test_a_mount_that_this_user_may_not_see_is_unknown() -> None:

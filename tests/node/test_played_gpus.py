@@ -1,6 +1,7 @@
 """The whole command on a node whose GPUs the stand-in plays: every kind of fault, a GPU that hangs, a healthy one."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -145,3 +146,19 @@ def test_a_driver_that_hangs_as_a_whole_is_unknown(played: "PlayedNode", node_fi
     assert bad == set()
     told = {one["check"]: one["why"] for one in document["findings"] if one["status"] == "unknown"}
     assert "no GPU answers" in told["gpu_ecc_uncorrected"]
+
+
+def test_a_process_of_a_job_that_is_over_is_found_by_its_control_group(
+    played: "PlayedNode", node_files: "NodeFiles"
+) -> None:
+    """The process of this test holds the GPU; the files of the node say of which job it is."""
+    pid = os.getpid()
+    jobs = node_files.root / "run/fleetward/jobs"
+    node_files.write(f"proc/{pid}/cgroup", "0::/system.slice/slurmstepd.scope/job_5/step_0/user/task_0\n")
+    node_files.write(f"proc/{pid}/status", "Name:\tpytest\nState:\tR (running)\nUid:\t1000\t1000\t1000\t1000\n")
+    with played.device(3).open():
+        (jobs / "3").write_text("5\tuid=1000\n")
+        assert check(played, node_files)[1] == set()
+        (jobs / "3").write_text("6\tuid=1001\n")
+        _, bad = check(played, node_files)
+    assert bad == gpu("degraded", "gpu_process_leftover")
