@@ -133,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "fleetward"
     timeout = IDLE_SECONDS
     wbufsize: ClassVar[int] = 65536
+    disable_nagle_algorithm = True  # TLS sends a page in pieces, and none waits for the client to have the one before
     server: WebServer
 
     def parse_request(self) -> bool:
