@@ -12,9 +12,9 @@ from dataclasses import astuple, dataclass
 import pynvml
 
 from fleetward.exporters.gpu.board import Board
-from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.nvml_events import NvmlEvents
 from fleetward.exporters.gpu.readings import Census
+from fleetward.exporters.gpu.source import GpuSource, OpenSource
 from fleetward.model.errors import OutOfReachError
 
 MOST_GPUS = 32
@@ -87,29 +87,29 @@ class Boards:
         return all(self.readings.read(index) for index in range(min(census.count, MOST_GPUS)))
 
 
-def run_lane(boards: Boards, lane: int) -> None:
-    """Do the lane's task for ever."""
+def run_lane(boards: Boards, lane: int, open_source: OpenSource) -> None:
+    """Do the lane's task for ever; XIDs come from NVML, whatever the GPUs are looked at with."""
     if boards.task(lane).events:
         _wait_for_xids(boards, lane)
-    _look_for_ever(boards, lane)
+    _look_for_ever(boards, lane, open_source)
 
 
-def _look_for_ever(boards: Boards, lane: int) -> None:
-    nvml = _open(boards, lane)
+def _look_for_ever(boards: Boards, lane: int, open_source: OpenSource) -> None:
+    source = _open(boards, lane, open_source)
     due, looks = time.monotonic(), 0
     while True:
         task = boards.task(lane)
         if task.census:
             _pulse(boards, lane, CENSUS)
-            boards.census.write(0, astuple(nvml.census()))
+            boards.census.write(0, astuple(source.census()))
         seconds: dict[int, float] = {}
         for index in task.gpus:
             _pulse(boards, lane, index)
-            reading = nvml.look(index)
+            reading = source.look(index)
             boards.readings.write(index, reading.packed())
             seconds[index] = reading.seconds
         looks += 1
-        errors = [(one.function, one.code, count) for one, count in nvml.errors.most_common(50)]
+        errors = [(one.function, one.code, count) for one, count in source.errors.most_common(50)]
         boards.tallies.write(lane, (looks, errors, seconds, os.getpid()))
         _pulse(boards, lane, IDLE)
         now = time.monotonic()
@@ -117,11 +117,11 @@ def _look_for_ever(boards: Boards, lane: int) -> None:
         time.sleep(due - now)
 
 
-def _open(boards: Boards, lane: int) -> Nvml:
+def _open(boards: Boards, lane: int, open_source: OpenSource) -> GpuSource:
     while True:
         _pulse(boards, lane, CENSUS)
         try:
-            return Nvml()
+            return open_source()
         except OutOfReachError as error:
             if boards.task(lane).census:
                 boards.census.write(0, astuple(Census(failure=str(error))))

@@ -5,64 +5,80 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleetward.exporters.gpu.dcgm_page import render as render_dcgm
 from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
+from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.owners import owners as look_up_owners
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
 from fleetward.exporters.gpu.release import RELEASE_FILE, ReleaseFile
+from fleetward.exporters.gpu.source import OpenSource
 from fleetward.exporters.gpu.watch import Watch
 from fleetward.exporters.listening import stop_on_signals
 from fleetward.exporters.web import Page as WebPage
 from fleetward.exporters.web import WebServer, open_gate, serving
 from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.model.gpu_fault_files import read_catalogue
-from fleetward.model.node_settings import GpuNumbers
+from fleetward.model.gpu_faults import FaultCatalogue
+from fleetward.model.node_settings import NodeSettings
 
 _M_ARENA_MAX = -8
 """mallopt's name for how many pools of memory threads may open; each keeps what it once had."""
 
 
-def serve(
-    listen: str,
-    interval_seconds: float,
-    announce: Callable[[str], None],
-    kernel_log: Path = KERNEL_LOG,
-    job_map: Path = JOB_MAP,
-    release_file: Path = RELEASE_FILE,
-    *,
-    dcgm_names: bool = False,
-    web_config: Path | None = None,
-    slurm_gpu_numbers: GpuNumbers = GpuNumbers.MINOR,
-) -> None:
-    """Serve `/metrics` until SIGTERM or SIGINT; with dcgm-exporter's page behind ours, in its format, where asked.
+@dataclass(frozen=True)
+class Options:
+    """How the exporter is to be run."""
 
-    `web_config` says who may see it. Raises UsageError where that file is wrong, OutOfReachError where NVML or its
-    driver is not there, FleetwardError where the address cannot be had. Call it from the main thread, before any
-    other is started: it forks, and takes over both signals.
+    listen: str
+    """`ADDRESS:PORT`."""
+    interval_seconds: float = 1.0
+    settings: NodeSettings = field(default_factory=NodeSettings)
+    kernel_log: Path = KERNEL_LOG
+    job_map: Path = JOB_MAP
+    release_file: Path = RELEASE_FILE
+    web_config: Path | None = None
+    """Who may see the page; None: everybody."""
+    dcgm_address: str | None = None
+    """Where DCGM's host engine tells of the GPUs; None: NVML does."""
+    dcgm_names: bool = False
+    """Whether dcgm-exporter's page is served behind ours, in its format."""
+
+
+def serve(options: Options, announce: Callable[[str], None]) -> None:
+    """Serve `/metrics` until SIGTERM or SIGINT.
+
+    Raises UsageError where one of the files is wrong, OutOfReachError where neither driver nor host engine is there,
+    FleetwardError where the address cannot be had. Call it from the main thread, before any other is started: it
+    forks, and takes over both signals.
     """
-    gate = open_gate(web_config, announce)
+    catalogue = read_catalogue(options.settings.fault_catalogues)
+    gate = open_gate(options.web_config, announce)
+    open_source = _source(options.dcgm_address, options.interval_seconds)
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    log = KernelLog(kernel_log)
+    log = KernelLog(options.kernel_log)
     stopped, broken = stop_on_signals(), threading.Event()
 
     def give_up() -> None:
         broken.set()
         stopped.set()
 
-    watch = Watch(interval_seconds, give_up, log, ReleaseFile(release_file, announce))
+    release_file = ReleaseFile(options.release_file, announce)
+    watch = Watch(options.interval_seconds, give_up, log, release_file, open_source=open_source)
     if not log.readable:
-        announce(f"{kernel_log} cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again")
+        why = "cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again"
+        announce(f"{options.kernel_log} {why}")
     try:
         census = watch.start()
         if census.failure:
             raise OutOfReachError(census.failure)
-        page = _page(watch, JobMap(job_map, slurm_gpu_numbers), dcgm_names=dcgm_names)
-        with serving(WebServer(listen, "The GPUs'", page, gate)) as url:
-            announce(f"serving GPU metrics on {url} every {interval_seconds:g} s")
+        job_map = JobMap(options.job_map, options.settings.slurm_gpu_numbers)
+        page = _page(watch, job_map, catalogue, dcgm_names=options.dcgm_names)
+        with serving(WebServer(options.listen, "The GPUs'", page, gate)) as url:
+            announce(f"serving GPU metrics on {url} every {options.interval_seconds:g} s")
             stopped.wait()
     finally:
         watch.stop()
@@ -70,9 +86,18 @@ def serve(
         raise FleetwardError("the process that looks at the GPUs was killed; started again, all is looked at anew")
 
 
-def _page(watch: Watch, job_map: JobMap, *, dcgm_names: bool) -> WebPage:
+def _source(dcgm_address: str | None, interval_seconds: float) -> OpenSource:
+    """Return what tells of the GPUs."""
+    if dcgm_address is None:
+        return Nvml
+    from fleetward.exporters.gpu.dcgm import dcgm_source
+
+    return dcgm_source(dcgm_address, interval_seconds)
+
+
+def _page(watch: Watch, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_names: bool) -> WebPage:
     """Return what makes the page of now, in OpenMetrics for one who takes it."""
-    catalogue, hostname = read_catalogue(), socket.gethostname()
+    hostname = socket.gethostname()
     page = Page(catalogue.fatal_xids())
 
     def made(accept: str) -> tuple[str, bytes]:

@@ -13,10 +13,12 @@ from fleetward.exporters.gpu.forks import Forks, ForksGoneError
 from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid, bus_address
 from fleetward.exporters.gpu.lane import MOST_GPUS, Boards, run_lane
 from fleetward.exporters.gpu.lanes import Assign, Kill, Lanes, Order, Start
+from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.own_cost import own_cost
 from fleetward.exporters.gpu.page import OwnCost
 from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot, XidEvent
 from fleetward.exporters.gpu.release import Absence, ReleaseFile
+from fleetward.exporters.gpu.source import OpenSource
 from fleetward.exporters.gpu.xids import Source, XidCounts
 
 STEP_SECONDS = 0.2
@@ -39,14 +41,16 @@ class Watch:
         kernel_log: KernelLog,
         release: ReleaseFile,
         clock: Callable[[], float] = time.monotonic,
+        open_source: OpenSource = Nvml,
     ) -> None:
         """Take memory and fork the process that forks; nothing is looked at yet.
 
-        `broken` is called where nothing can be looked at any more, from another thread.
+        `broken` is called where nothing can be looked at any more, from another thread; `open_source` in each process
+        that looks at GPUs.
         """
         self._broken = broken
         self._boards = Boards(interval_seconds)
-        self._forks = Forks(lambda lane: run_lane(self._boards, lane))
+        self._forks = Forks(lambda lane: run_lane(self._boards, lane, open_source))
         self._lanes = Lanes()
         self._running: dict[int, float] = {}
         """Lanes with a process, and since when."""

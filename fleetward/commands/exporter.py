@@ -33,6 +33,14 @@ def exporter() -> None:
     help="How often the GPUs are looked at; a scrape gets the last look, with its age.",
 )
 @click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    default="/etc/fleetward/node.toml",
+    show_default=True,
+    metavar="FILE",
+    help="How this node is set up; the usual file need not be there.",
+)
+@click.option(
     "--kernel-log",
     type=click.Path(path_type=Path),
     default="/dev/kmsg",
@@ -62,25 +70,55 @@ def exporter() -> None:
     help="Serve dcgm-exporter's default set too, under its names, types, units and labels, behind our own: dashboards "
     "made for it work, and so do our alerts. The page is then in Prometheus' text format only, as theirs is.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(("nvml", "dcgm")),
+    default="nvml",
+    show_default=True,
+    help="What tells of the GPUs: NVIDIA's library, or DCGM's host engine, which looks at them for all who ask it "
+    "and measures SMs and tensor cores before Hopper too. XIDs and processes come from NVML either way.",
+)
+@click.option(
+    "--dcgm-address",
+    default="127.0.0.1:5555",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where DCGM's host engine answers: HOST:PORT, or the path of a socket.",
+)
 @web_config_option
 def gpu(
     listen: str,
     interval: float,
+    settings: Path,
     kernel_log: Path,
     job_map: Path,
     release_file: Path,
     dcgm_names: bool,
+    backend: str,
+    dcgm_address: str,
     web_config: Path | None,
 ) -> None:
-    """Serve what NVML and the kernel's log say of this node's GPUs, until SIGTERM.
+    """Serve what NVML or DCGM and the kernel's log say of this node's GPUs, until SIGTERM.
 
-    Exit code 3: NVML or its driver is not there.
+    Exit code 3: NVML or its driver, or DCGM, is not there.
     """
-    from fleetward.exporters.gpu.server import serve
+    from fleetward.exporters.gpu.server import Options, serve
     from fleetward.exporters.listening import parse_listen
+    from fleetward.model.node_settings import read_node_settings
 
     parse_listen(listen)  # a wrong address is told before the driver is asked
-    serve(listen, interval, _tell, kernel_log, job_map, release_file, dcgm_names=dcgm_names, web_config=web_config)
+    options = Options(
+        listen=listen,
+        interval_seconds=interval,
+        settings=read_node_settings(settings),
+        kernel_log=kernel_log,
+        job_map=job_map,
+        release_file=release_file,
+        web_config=web_config,
+        dcgm_address=dcgm_address if backend == "dcgm" else None,
+        dcgm_names=dcgm_names,
+    )
+    serve(options, _tell)
 
 
 @exporter.command()

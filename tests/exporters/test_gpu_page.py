@@ -182,6 +182,15 @@ def test_a_gpu_that_belongs_to_a_job_and_has_no_process_is_allocated_idle(record
     assert {dict(labels)["gpu"] for name, labels in found if name == "gpu_job_info"} == {"0", "1", "3"}
 
 
+def test_where_nobody_tells_of_processes_a_gpu_is_neither_idle_nor_without_any(recorded: "Recorded") -> None:
+    told, untold, _ = recorded.gpus()
+    untold = replace(untold, processes=(), processes_told=False)
+    found = samples(Snapshot((told, untold), jobs=(GpuJob(0, "5"), GpuJob(1, "6"))))
+    for metric in ("gpu_processes", "gpu_allocated_idle"):
+        assert [dict(labels)["gpu"] for name, labels in found if name == metric] == ["0"]
+    assert GpuReading.unpacked(untold.packed()) == untold
+
+
 def test_a_job_is_of_the_gpu_that_has_the_index_now(recorded: "Recorded") -> None:
     gone = GpuReading(GpuIdentity(0, "GPU-gone"), None, failure="the driver no longer lists it")
     found = samples(Snapshot((recorded.reading(0), gone), jobs=(GpuJob(0, "5"),)))
