@@ -215,8 +215,11 @@ def test_a_hostile_request_is_refused_and_the_next_one_answered(
     assert capfd.readouterr().err == "", "a client's faults are not written to the log"
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_news(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
-    with site.serving({**USERS, **site.tls()}) as client:
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_client_that_leaves_in_the_middle_is_no_news(
+    site: Site, capfd: pytest.CaptureFixture[str], encrypted: bool
+) -> None:
+    with site.serving({**USERS, **(site.tls() if encrypted else {})}) as client:
         for text in (b"", b"GET /met", b"\x16\x03\x01\x02", b"\x16garbage" * 100):
             with socket.create_connection(client.place, timeout=10) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # ends with a reset
@@ -463,7 +466,10 @@ def test_a_file_that_went_wrong_is_taken_again_when_what_it_names_is_there(site:
     ("broken", "says"),
     [
         ({"cert_file": "gone.crt"}, r"gone\.crt: cannot be read \(No such file or directory\)"),
-        ({"key_file": "locked.key"}, r"locked\.key are no certificate and its key in PEM, unencrypted"),
+        (
+            {"cert_file": "locked.crt", "key_file": "locked.key"},
+            r"locked\.key are no certificate and its key in PEM, unencrypted",
+        ),
         ({"cert_file": "ca.pem"}, "key values mismatch"),
         ({"key_file": "."}, "is no ordinary file"),
         ({"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "node.key"}, "has no certificate in PEM"),
