@@ -65,7 +65,7 @@ class Exporter:
 def measure() -> list[Figure]:
     """Measure both side by side."""
     with tempfile.TemporaryDirectory(prefix="fleetward-bench-") as folder:
-        environment = _played_nvml(Path(folder))
+        environment = played_nvml(Path(folder))
         ours_command = [
             str(Path(sys.executable).with_name("fleetward")),
             "exporter",
@@ -93,7 +93,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _played_nvml(folder: Path) -> Mapping[str, str]:
+def played_nvml(folder: Path) -> Mapping[str, str]:
     """Build the stand-in, and return the environment in which programs find it."""
     library = folder / "libnvidia-ml.so.1"
     subprocess.run(["sh", ROOT / "lab/nvml/build.sh", library], check=True)

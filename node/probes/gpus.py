@@ -1,4 +1,4 @@
-"""The GPUs as NVML shows them: each asked in a process of its own, so that one that hangs hides no other."""
+"""The GPUs as NVML shows them: in one process, or where that hangs each in one of its own, to hide no other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,8 @@ from fleetward.node.probes.job_steps import jobs_with_steps
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
+ALL_SECONDS = 1.0
+"""For all GPUs one after the other; opening NVML for each of them takes longer than asking it everything."""
 CENSUS_SECONDS = 2.0
 GPU_SECONDS = 2.0
 """For one GPU; all are asked at the same time."""
@@ -61,19 +63,23 @@ def value(reading: GpuReading, key: str) -> float | None:
 
 def read_gpus(surroundings: Surroundings) -> Gpus:
     """Ask how many GPUs there are, then each, then whose they are; raises ProbeError where the driver hangs."""
+    at_once = collect({0: begun(_look_at_all, ALL_SECONDS)})[0]
+    found = _one_by_one() if isinstance(at_once, ProbeError) else at_once
+    return found if found.census.failure else _with_jobs(found, surroundings)
+
+
+def _one_by_one() -> Gpus:
     census = collect({0: begun(_census, CENSUS_SECONDS)})[0]
     if isinstance(census, ProbeError):
         raise ProbeError(f"NVML: {census}")
     if census.census.failure:
         return census
-    indices = range(min(census.census.count, MOST_GPUS))
-    looks = collect({index: begun(partial(_look, index), GPU_SECONDS) for index in indices})
-    gpus = Gpus(
+    looks = collect({index: begun(partial(_look, index), GPU_SECONDS) for index in _indices(census.census)})
+    return Gpus(
         census.census,
         tuple(one for _, one in sorted(looks.items()) if isinstance(one, GpuReading)),
         tuple(index for index, one in sorted(looks.items()) if isinstance(one, ProbeError)),
     )
-    return _with_jobs(gpus, surroundings)
 
 
 def _with_jobs(gpus: Gpus, surroundings: Surroundings) -> Gpus:
@@ -84,14 +90,31 @@ def _with_jobs(gpus: Gpus, surroundings: Surroundings) -> Gpus:
     return replace(known, job_steps=jobs_with_steps(surroundings)) if known.leftovers else known
 
 
+def _indices(census: Census) -> range:
+    return range(min(census.count, MOST_GPUS))
+
+
+def _look_at_all() -> Gpus:
+    nvml = _opened()
+    if isinstance(nvml, Gpus):
+        return nvml
+    census = nvml.census()
+    return Gpus(census, tuple(nvml.look(index) for index in _indices(census)))
+
+
 def _census() -> Gpus:
+    nvml = _opened()
+    return nvml if isinstance(nvml, Gpus) else Gpus(nvml.census())
+
+
+def _opened() -> Nvml | Gpus:
+    """Return NVML, or why it does not open in place of what it would say."""
     try:
-        nvml = Nvml()
+        return Nvml()
     except OutOfReachError as error:
         cause = error.__cause__
         missing = isinstance(cause, pynvml.NVMLError) and cause.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
         return Gpus(Census(failure=str(error)), missing_library=missing)
-    return Gpus(nvml.census())
 
 
 def _look(index: int) -> GpuReading:
@@ -101,4 +124,4 @@ def _look(index: int) -> GpuReading:
         raise ProbeError(str(error)) from error
 
 
-GPUS: Probe[Gpus] = Probe("NVML", read_gpus, CENSUS_SECONDS + GPU_SECONDS + 1)
+GPUS: Probe[Gpus] = Probe("NVML", read_gpus, ALL_SECONDS + CENSUS_SECONDS + GPU_SECONDS + 1)

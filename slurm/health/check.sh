@@ -7,7 +7,7 @@
 # It ends by itself in time, leaves nothing behind and writes nothing to stdout; what it has to say goes to stderr and
 # to syslog. Settings, each with what holds without it:
 #   FLEETWARD_CHECK_CONTEXT   periodic, prolog or epilog (periodic)
-#   FLEETWARD_CHECK_SECONDS   the time for all of it; 3 more until it is killed (20, in prolog 6, in epilog 10)
+#   FLEETWARD_CHECK_SECONDS   the time for all of it; 3 more until it is killed (20, in prolog 7, in epilog 10)
 #   FLEETWARD_COMMAND         the program (/opt/fleetward/bin/fleetward)
 #   FLEETWARD_NODE_SETTINGS   how the node is set up (/etc/fleetward/node.toml)
 #   FLEETWARD_HEALTH_STATE    folder for what periodic runs keep (/var/lib/fleetward/health)
@@ -22,7 +22,7 @@ export PATH LC_ALL
 context=${FLEETWARD_CHECK_CONTEXT:-periodic}
 set --
 case $context in
-prolog) usual=6 ;;
+prolog) usual=7 ;;
 epilog) usual=10 ;;
 *)
     context=periodic

@@ -13,7 +13,7 @@ import fleetward
 from fleetward.commands.check import check
 
 PIECE = Path(fleetward.__file__).parent / "slurm" / "health" / "check.sh"
-USUAL_SECONDS = {"periodic": "20", "prolog": "6", "epilog": "10"}
+USUAL_SECONDS = {"periodic": "20", "prolog": "7", "epilog": "10"}
 each = pytest.mark.parametrize("context", USUAL_SECONDS)
 
 
