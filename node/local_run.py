@@ -130,5 +130,4 @@ class LocalRun:
         if rules.is_own(self._slurm.node(self._node), drain):
             raise ProbeError(f"Slurm took the resume, and still shows `{drain.reason}`")
         self._keep(replace(self._state, drain=None))
-        self._holds = False
         self._notes.append(f"resumed, {why}: {drain.reason}")

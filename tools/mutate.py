@@ -35,6 +35,8 @@ TESTS = {
     "slurm/wait.py": ("tests/slurm/test_wait.py",),
     "exporters/gpu/page.py": ("tests/exporters/test_gpu_page.py",),
     "exporters/gpu/lanes.py": ("tests/exporters/test_lanes.py",),
+    "node/local_drain.py": ("tests/node/test_local_drain.py",),
+    "node/local_run.py": ("tests/node/test_local_drain.py",),
 }
 """Module to the tests that are there for it."""
 

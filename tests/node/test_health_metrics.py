@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -75,6 +75,7 @@ def test_promtool_has_nothing_to_say_of_the_page(run: HealthRun) -> None:
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_an_entity_is_called_the_page_can_be_read(entity: str) -> None:
     told = samples(page(HealthRun([Finding("mount_hung", Status.UNHEALTHY, "hung", entity)], "periodic", 1.0, 1.0)))

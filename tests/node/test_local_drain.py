@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from fleetward.model.node_settings import LocalDrain
 from fleetward.node import local_drain as rules
 from fleetward.node.local_drain import LOCAL, SlurmNode, Standing, Streak
 from fleetward.node.local_run import LocalRun, Outcome
+from fleetward.node.local_state import StateFolder
 from fleetward.node.results import Finding, ProbeError, Problem, Status
 
 LISTED = LocalDrain(checks=("gpu_lost", "mount_hung"), streak=3, absolute=20, share=0.1)
@@ -253,6 +255,51 @@ def test_it_comes_back_by_the_same_check_passing_a_streak_long(
     assert held.mine.is_drained is not back
 
 
+def test_once_back_it_has_nothing_of_its_own_any_more(held: OneNode) -> None:
+    assert held.run(*[PASSES] * 3).drained_for == ""
+    assert held.states.state.drain is None
+    held.slurm.show("gpu001", "idle+drain", REASON)
+    assert held.run(*[PASSES] * 9) == Outcome(), "a person may use the same words"
+
+
+def test_while_slurm_does_not_answer_a_held_node_counts_as_held(held: OneNode) -> None:
+    held.slurm.failure = "sinfo gave no answer within 3 s"
+    assert held.run(*[PASSES] * 4) == Outcome("gpu_lost", ("sinfo gave no answer within 3 s",))
+    held.slurm.failure = ""
+    held.run(PASSES)
+    assert held.mine.is_in_service
+
+
+def test_a_node_that_slurm_forgets_meanwhile_is_looked_at_again_by_the_next_run(one: OneNode) -> None:
+    one.slurm.before_write = lambda: one.slurm.nodes_now.pop("gpu001") and None
+    show = one.slurm.show
+    one.slurm.show = lambda *_: None  # type: ignore[method-assign,misc]
+    assert one.run(*[FAILS] * 3).notes == (f"drained: {REASON}",)
+    one.slurm.show = show  # type: ignore[method-assign]
+    one.slurm.show("gpu001", "idle+drain", REASON)
+    assert one.run(UNKNOWN).drained_for == "gpu_lost"
+    assert one.states.state.drain is not None
+    assert one.states.state.drain.settled
+
+
+def test_a_state_that_is_damaged_is_told_and_begun_anew(tmp_path: Path) -> None:
+    states = StateFolder(tmp_path)
+    states.file.write_text("{")
+    slurm = PlayedFleet(lambda: 0.0).add("gpu001")
+    first = LocalRun("gpu001", LISTED, slurm, states).after(FAILS, 1000.0, alone=True)
+    assert "is damaged, and begun anew" in first.notes[0]
+    assert LocalRun("gpu001", LISTED, slurm, states).after(FAILS, 1060.0, alone=True).notes == ()
+    assert states.read().streak("gpu_lost") == Streak(failed=2)
+
+
+def test_a_state_that_cannot_be_kept_drains_nothing(tmp_path: Path) -> None:
+    slurm = PlayedFleet(lambda: 0.0).add("gpu001")
+    settings = replace(LISTED, streak=1)
+    outcome = LocalRun("gpu001", settings, slurm, StateFolder(tmp_path / "none")).after(FAILS, 1000.0, alone=True)
+    assert "cannot be written" in outcome.notes[0]
+    assert slurm.writes == []
+
+
 def test_it_comes_back_where_the_daemon_is_there_again_and_has_not_claimed_it(held: OneNode) -> None:
     held.run(*[PASSES] * 3, alone=False)
     assert held.mine.is_in_service
@@ -358,6 +405,7 @@ def test_whose_time_slurm_does_not_tell_is_last_in_its_own_eyes() -> None:
 TOLD = st.sampled_from([FAILS, PASSES, UNKNOWN, DEGRADED, A_USERS, OTHER, ()])
 
 
+@settings(deadline=None)
 @given(st.lists(TOLD, max_size=40), st.integers(1, 5))
 def test_whatever_comes_a_drain_and_a_resume_each_need_their_streak(runs: list[Sequence[Finding]], streak: int) -> None:
     one = OneNode(replace(LISTED, checks=("gpu_lost",), streak=streak))
@@ -373,6 +421,7 @@ def test_whatever_comes_a_drain_and_a_resume_each_need_their_streak(runs: list[S
             assert now is wanted
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(Standing)), max_size=60))
 def test_a_streak_counts_one_kind_alone(standing: list[Standing]) -> None:
     streak = Streak()

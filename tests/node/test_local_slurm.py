@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetward.node.deadline import Deadline
@@ -65,6 +65,7 @@ def test_half_an_answer_is_none(text: str) -> None:
         parse(text, "#")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_stands_there_is_read_or_refused(text: str) -> None:
     try:

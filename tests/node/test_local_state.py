@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetward.node.local_drain import LocalState, OwnDrain, Streak
@@ -62,6 +62,7 @@ def test_a_damaged_state_is_told_and_never_guessed(tmp_path: Path, text: str) ->
         states.read()
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(),
