@@ -401,6 +401,8 @@ def test_without_a_host_engine_it_says_what_to_do(engine: HostEngine, tmp_path: 
 def test_a_host_engine_that_goes_away_and_comes_back(
     engine: HostEngine, dcgm: Dcgm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine.at(1)["fields"]["155"] = 99.5
+    engine.play()
     before = dcgm.look(1)
     engine.play(engine=0)
     away = dcgm.look(1)
@@ -411,7 +413,8 @@ def test_a_host_engine_that_goes_away_and_comes_back(
     assert dcgm.errors[CallError("GetGpuStatus", -21)] == 1
     assert dcgm.look(1).identity == before.identity
     soon(monkeypatch)
-    engine.play(engine=2)
+    renumbered = dict(zip(engine.state["gpus"], reversed(engine.state["gpus"].values()), strict=True))
+    engine.play(engine=2, gpus=renumbered)
     wait_until(lambda: not dcgm.census().failure, 2 * RECONNECT_SECONDS)
     assert told(dcgm.look(1)) == pytest.approx(told(before))
 
