@@ -199,7 +199,10 @@ def _driver(writer: Writer, snapshot: Snapshot) -> None:
     writer.family(
         Family("gpu_driver_info", "What runs below the GPUs; always 1."), [(versions, 1)] if census.driver else []
     )
-    writer.family(Family("gpu_driver_up", "1 where the driver, or DCGM, answers."), [({}, float(not census.failure))])
+    writer.family(
+        Family("gpu_driver_up", "1 where the driver, or the host engine before it, answers."),
+        [({}, float(not census.failure))],
+    )
 
 
 def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> None:
@@ -230,7 +233,11 @@ def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> N
     for name, help_text, value in single:
         writer.family(Family(name, help_text, counter=name.endswith("_total")), [({}, value)])
     writer.family(
-        Family("gpu_exporter_errors_total", "Calls to NVML or DCGM that failed, by function and code.", counter=True),
+        Family(
+            "gpu_exporter_errors_total",
+            "Calls to the driver or its host engine that failed, by function and code.",
+            counter=True,
+        ),
         (
             ({"function": error.function, "code": str(error.code)}, count)
             for error, count in sorted(snapshot.errors.items(), key=lambda one: (one[0].function, one[0].code))
