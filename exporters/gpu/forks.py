@@ -21,6 +21,7 @@ _START, _KILL, _ENDED = b"S", b"K", b"E"
 LANE_NAME = "gpu-lane-"
 """What the kernel calls a lane's process, with its number: so it is told from others, and by people too."""
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_LIBC = ctypes.CDLL(None)
 _MESSAGE_BYTES = 8
 _KEPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """They are for the parent, which ends this process by closing its socket."""
@@ -42,7 +43,7 @@ class Forks:
             raise RuntimeError("processes are forked before the first thread is started")
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what importing has freed: 0.8 MB that each process would show
+        _LIBC.malloc_trim(0)  # what importing has freed: 0.8 MB that each process would show
         gc.freeze()  # what is shared stays shared: no collector, here or in a child, writes to it
         self.process = os.fork()
         if self.process == 0:
@@ -142,7 +143,7 @@ class _Forker:
             for number in (*_KEPT_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             die_with_parent(me)
-            ctypes.CDLL(None).prctl(_PR_SET_NAME, f"{LANE_NAME}{lane}".encode(), 0, 0, 0)
+            _LIBC.prctl(_PR_SET_NAME, f"{LANE_NAME}{lane}".encode(), 0, 0, 0)
             self._parent.close()
             self._work(lane)
             status = 0
@@ -155,7 +156,7 @@ class _Forker:
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent is gone."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it went before the line above
         os._exit(0)
 

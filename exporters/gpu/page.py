@@ -26,6 +26,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _FAMILIES: tuple[tuple[Family, tuple[tuple[int, Series], ...]], ...] = tuple(
     (family, tuple(members)) for family, members in groupby(enumerate(SERIES), key=lambda one: one[1].family)
 )
+_XIDS = Family("gpu_xid_total", "XIDs that the driver reported since this exporter began.", counter=True)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Page:
         """Count these XIDs from 0 on every GPU, so that the first one is an increase."""
         self._from_zero = xids_from_zero
         self._begins: dict[GpuIdentity, list[str]] = {}
+        self._xid_begins: dict[GpuIdentity, dict[int, str]] = {}
         self._mig = MigPage()
 
     def render(self, snapshot: Snapshot, now: float, own: OwnCost, *, openmetrics: bool = False) -> str:
@@ -86,17 +88,28 @@ class Page:
         return begins
 
     def _xids(self, writer: Writer, snapshot: Snapshot) -> None:
-        counts = {
-            (str(reading.identity.index), reading.identity.uuid, xid): 0
-            for reading in snapshot.gpus
-            if reading.identity.uuid
-            for xid in self._from_zero
-        }
-        counts |= {(str(event.index), event.uuid, event.xid): count for event, count in snapshot.xids.items()}
-        writer.family(
-            Family("gpu_xid_total", "XIDs that the driver reported since this exporter began.", counter=True),
-            (({"gpu": gpu, "uuid": uuid, "xid": str(xid)}, count) for (gpu, uuid, xid), count in counts.items()),
-        )
+        counts = {(event.index, event.uuid, event.xid): count for event, count in snapshot.xids.items()}
+        known = [one.identity for one in snapshot.gpus if one.identity.uuid]
+        lines = [
+            f"{begin}{float(counts.pop((identity.index, identity.uuid, xid), 0))!r}\n"
+            for identity in known
+            for xid, begin in self._xid_begin(identity).items()
+        ]
+        lines += [f"{_xid_begin(*key)}{float(count)!r}\n" for key, count in counts.items()]
+        if lines:
+            writer.head(_XIDS)
+            writer.lines += lines
+
+    def _xid_begin(self, identity: GpuIdentity) -> dict[int, str]:
+        begins = self._xid_begins.get(identity)
+        if begins is None:
+            begins = {xid: _xid_begin(identity.index, identity.uuid, xid) for xid in self._from_zero}
+            self._xid_begins[identity] = begins
+        return begins
+
+
+def _xid_begin(index: int, uuid: str, xid: int) -> str:
+    return f"{_XIDS.name}{labelled({'gpu': str(index), 'uuid': uuid, 'xid': str(xid)})} "
 
 
 def _state(writer: Writer, snapshot: Snapshot, now: float) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fleetward.exporters.gpu.dcgm_page import render as render_dcgm
 from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
 from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
 from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.owners import owners as look_up_owners
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
+from fleetward.exporters.gpu.readings import Snapshot
 from fleetward.exporters.gpu.release import RELEASE_FILE, ReleaseFile
 from fleetward.exporters.gpu.source import OpenSource
 from fleetward.exporters.gpu.watch import Watch
@@ -25,8 +25,10 @@ from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import FaultCatalogue
 from fleetward.model.node_settings import NodeSettings
 
-_M_ARENA_MAX = -8
-"""mallopt's name for how many pools of memory threads may open; each keeps what it once had."""
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+"""mallopt's names for how many pools of memory threads may open, each of which keeps what it once had, and for the size
+from which a block is given back at once; left alone, that grows to the size of a page, and the pool with it."""
+_GIVEN_BACK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
     catalogue = read_catalogue(options.settings.fault_catalogues)
     gate = open_gate(options.web_config, announce)
     open_source = _source(options.dcgm_address, options.interval_seconds)
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _GIVEN_BACK_BYTES)):
+        ctypes.CDLL(None).mallopt(option, value)
     log = KernelLog(options.kernel_log)
     stopped, broken = stop_on_signals(), threading.Event()
 
@@ -97,8 +100,8 @@ def _source(dcgm_address: str | None, interval_seconds: float) -> OpenSource:
 
 def _page(watch: Watch, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_names: bool) -> WebPage:
     """Return what makes the page of now, in OpenMetrics for one who takes it."""
-    hostname = socket.gethostname()
     page = Page(catalogue.fatal_xids())
+    dcgm_page = _dcgm_renderer(catalogue) if dcgm_names else None
 
     def made(accept: str) -> tuple[str, bytes]:
         # in OpenMetrics the counters of dcgm-exporter would need other names
@@ -109,8 +112,15 @@ def _page(watch: Watch, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_name
         owners = look_up_owners(pids) if job_map.whole else None
         snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors, owners=owners)
         text = page.render(snapshot, time.monotonic(), watch.cost(), openmetrics=openmetrics)
-        if dcgm_names:
-            text += render_dcgm(snapshot, hostname, lambda xid: catalogue.xid(xid).meaning)
+        if dcgm_page:
+            text += dcgm_page(snapshot)
         return OPENMETRICS if openmetrics else TEXT, text.encode()
 
     return made
+
+
+def _dcgm_renderer(catalogue: FaultCatalogue) -> Callable[[Snapshot], str]:
+    from fleetward.exporters.gpu.dcgm_page import render  # memory that only those pay who ask for it
+
+    hostname = socket.gethostname()
+    return lambda snapshot: render(snapshot, hostname, lambda xid: catalogue.xid(xid).meaning)
