@@ -260,7 +260,7 @@ def test_a_look_makes_a_bounded_number_of_calls(played: "PlayedNode", exporter: 
     wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) > 2)
     (played.folder / "trace").unlink()
     first = exporter.value("gpu_exporter_sweeps_total") or 0
-    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) >= first + 5)
+    wait_until(lambda: (exporter.value("gpu_exporter_sweeps_total") or 0) >= first + 6)  # the first may be cut in two
     calls = [line.split()[0] for line in (played.folder / "trace").read_text().splitlines()]
     looks = calls.count("nvmlSystemGetDriverVersion")
     assert looks >= 5
