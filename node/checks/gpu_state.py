@@ -181,7 +181,7 @@ def _stray_processes(gpus: Gpus, _: Asked) -> Iterator[Trouble]:
 def _memory_leak(gpus: Gpus, asked: Asked) -> Iterator[Trouble]:
     for reading, used in values(gpus, "gpu_memory_used_bytes"):
         mib = used / 1024**2
-        if not reading.processes and mib > asked.limits["used_mib"]:
+        if reading.processes_told and not reading.processes and mib > asked.limits["used_mib"]:
             why = f"{mib:.0f} MiB are used, and no process is there"
             yield Trouble(why, gpu_name(reading.identity.index), {"used_mib": round(mib)})
     yield from not_answering(gpus)

@@ -257,6 +257,13 @@ def test_a_gpu_that_hangs_is_unknown_beside_those_that_answer() -> None:
     assert judged(BY_ID["gpu_row_remap_failed"], seen) == [(BAD, "GPU 0"), (Status.UNKNOWN, GPU1)]
 
 
+def test_memory_is_no_leak_where_the_driver_does_not_tell_of_processes() -> None:
+    """As it may refuse to of a GPU that MIG has cut."""
+    used = gpu(gpu_memory_used_bytes=16 * 1024**2)
+    assert judged(BY_ID["gpu_memory_between_jobs"], gpus(used)) == [(WEAK, GPU1)]
+    assert judged(BY_ID["gpu_memory_between_jobs"], gpus(replace(used, processes_told=False)))[0][0] is Status.HEALTHY
+
+
 def test_a_number_that_no_gpu_has_is_unknown() -> None:
     bare = GpuReading(GpuIdentity(0, "GPU-0"), [None] * len(BY_KEY))
     for check in CHECKS:
