@@ -10,6 +10,7 @@ NOUNS = {
     "gpus": "Show the GPUs of this node.",
     "incident": "Show incidents, look after them, close them.",
     "inventory": "Check the inventory and render what follows from it.",
+    "job-map": "Show and mend which job each GPU of this node works for.",
     "jobs": "Show the jobs in the queue.",
     "lab": "Run a whole cluster on this machine.",
     "node-token": "Print the token by which a node reports.",
@@ -22,7 +23,7 @@ NOUNS = {
     "submit": "Submit a training job from its specification.",
     "tui": "Open the screen.",
 }
-"""Every command with its one line of help; the file of the same name in `commands/` defines it."""
+"""Every command with its one line of help; the file of the same name in `commands/`, where `-` is `_`, defines it."""
 
 HELP_OPTIONS = ("-h", "--help")
 

@@ -23,6 +23,12 @@ class SlurmDevice:
     uuid: str = ""
     """Of a GPU (`GPU-...`) or of a MIG instance (`MIG-...`); it says more than the number."""
 
+    def __str__(self) -> str:
+        """Return what Slurm calls it: `3`, `3.1`, or the UUID where it has no number."""
+        if self.number is None:
+            return self.uuid
+        return str(self.number) if self.instance is None else f"{self.number}.{self.instance}"
+
 
 class SlurmGpus:
     """The GPUs of one moment, to be found by what Slurm calls them."""

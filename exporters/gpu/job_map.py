@@ -96,6 +96,12 @@ class JobMap:
             self.whole = whole
             return tuple(sorted(jobs, key=_order)), self._errors
 
+    def lines(self) -> tuple[tuple[MapLine, ...], int]:
+        """Return all lines, whether their GPUs are there or not, and how much was wrong so far."""
+        with self._lock:
+            self._look()
+            return tuple(line for _, file in sorted(self._files.items()) for line in file.lines), self._errors
+
     def _look(self) -> bool:
         """Read what has changed, and return whether all is there and right."""
         signatures = self._signatures()

@@ -23,7 +23,18 @@ main()
         ["--version"],
         *(
             [noun, "--help"]
-            for noun in ("nodes", "jobs", "submit", "drain", "resume", "autopilot", "check", "config", "release")
+            for noun in (
+                "nodes",
+                "jobs",
+                "submit",
+                "drain",
+                "resume",
+                "autopilot",
+                "check",
+                "config",
+                "job-map",
+                "release",
+            )
         ),
         *(["incident", verb, "--help"] for verb in ("list", "show", "ack")),
         *(["runbook", verb, "--help"] for verb in ("list", "lint", "run", "approve")),

@@ -22,6 +22,7 @@ from played_nvml import PlayedNode
 from fleetward.exporters.gpu import device_holders
 from fleetward.exporters.gpu.device_holders import Lane, device_of, exporter_lanes, wait_for_lanes
 from fleetward.exporters.gpu.job_map import JobMap
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuReading
 from fleetward.exporters.gpu.release import (
     MOST_SECONDS,
     Absence,
@@ -213,7 +214,7 @@ def test_while_no_gpu_is_known_none_of_the_job_map_is_a_stranger(tmp_path: Path)
     (tmp_path / "3").write_text("4711\n")
     jobs = JobMap(tmp_path)
     assert jobs.look(()) == ((), 0)
-    assert jobs.look({0})[1] == 1
+    assert jobs.look((GpuReading(GpuIdentity(0, "GPU-0"), []),))[1] == 1
 
 
 @dataclass(frozen=True)
