@@ -97,9 +97,8 @@ DRIVE = '{"critical_warning": 0, "percent_used": 3, "avail_spare": 100, "spare_t
 SENSOR = "FAN1 | 41h | ok  | 29.1 | 9000 RPM"
 
 
-@pytest.fixture
-def node_files(tmp_path: Path) -> NodeFiles:
-    files = NodeFiles(tmp_path / "node")
+def healthy_node(root: Path) -> NodeFiles:
+    files = NodeFiles(root)
     _kernel(files)
     files.pci("0000:1b:00.0", 0x10DE, 0x0302, driver="nvidia")
     files.pci("0000:18:00.0", 0x15B3, 0x0207, driver="mlx5_core")
@@ -111,6 +110,17 @@ def node_files(tmp_path: Path) -> NodeFiles:
         "ipmitool", "test $1 = sdr && echo 'FAN1 | 41h | ok  | 29.1 | 9000 RPM' || echo '1 | 01/01/26 | log cleared'"
     )
     return files
+
+
+@pytest.fixture
+def node_files(tmp_path: Path) -> NodeFiles:
+    return healthy_node(tmp_path / "node")
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> NodeFiles:
+    """Make a node for all tests of a module, which leave its files as they were."""
+    return healthy_node(tmp_path_factory.mktemp("node"))
 
 
 @pytest.fixture(scope="session")
