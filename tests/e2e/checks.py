@@ -72,6 +72,21 @@ def _scraped(job: str, hosts: int) -> Callable[[Cluster], bool]:
     return look
 
 
+def _told_healthy(nodes: int) -> Callable[[Cluster], bool]:
+    def look(lab: Cluster) -> bool:
+        until = time.monotonic() + 60  # Slurm runs the checks every 20 s in a lab
+        while time.monotonic() < until:
+            try:
+                if len(lab.prometheus('node_health_checks{status="unhealthy"} == 0')) >= nodes:
+                    return True
+            except httpx.HTTPError:
+                pass
+            time.sleep(1)
+        return False
+
+    return look
+
+
 CHECKS = (
     RoleCheck(
         "common",
@@ -126,6 +141,7 @@ CHECKS = (
     ),
     RoleCheck("node_exporter", "metrics of every host", _scraped("node", 4)),
     RoleCheck("gpu_exporter", "metrics of every GPU node", _scraped("gpu", 3)),
+    RoleCheck("node_health", "the health of every GPU node", _told_healthy(3)),
     RoleCheck("slurm_exporter", "metrics of Slurm", _scraped("slurm", 1)),
     RoleCheck("alertmanager", "Alertmanager that alerts are sent to", _scraped("alertmanager", 1)),
     RoleCheck(

@@ -11,7 +11,7 @@ from testinfra.host import Host
 On = Callable[[str], Host]
 Address = Callable[[str], str]
 SCENARIO = "/etc/fleetward/nvml/scenario.conf"
-METRICS = "/var/lib/prometheus/node-exporter/fleetward_node_health.prom"
+METRICS = "/var/lib/prometheus/node-exporter/fleetward_health.prom"
 
 
 def program(on: On) -> str:
