@@ -29,12 +29,16 @@ GONE = frozenset(
 """Answers after which asking the same GPU for more is of no use in this sweep."""
 
 
+_OWN_WORDS = {pynvml.NVML_ERROR_RESET_REQUIRED: "GPU requires reset"}
+"""NVML's words for an answer where pynvml has others (here: `GPU requires restart`)."""
+
+
 class GpuGoneError(Exception):
-    """The GPU, or the driver below it, does not answer."""
+    """The GPU, or the driver below it, does not answer; the text is NVML's own."""
 
     def __init__(self, code: int) -> None:
         """Keep NVML's return code."""
-        super().__init__(str(pynvml.NVMLError(code)))
+        super().__init__(_OWN_WORDS.get(code) or str(pynvml.NVMLError(code)))
         self.code = code
 
 
