@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def log(played: PlayedNode, text: str) -> None:
 
 
 @contextmanager
-def running(played: PlayedNode, *options: str) -> Iterator[Exporter]:
+def running(played: PlayedNode, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Exporter]:
     command = [
         sys.executable,
         "-m",
@@ -73,7 +73,8 @@ def running(played: PlayedNode, *options: str) -> Iterator[Exporter]:
         str(kernel_log(played)),
         *options,
     ]
-    with subprocess.Popen(command, env=played.environment, stderr=subprocess.PIPE, text=True) as process:
+    surroundings = {**played.environment, **(environment or {})}
+    with subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = ""
         while not (match := re.search(r"https?://(\S+)/metrics", told)):
