@@ -41,7 +41,7 @@ def node(tmp_path: Path) -> Path:
     for file in (parts / "4711", tmp_path / "jobs" / "3"):
         file.write_text(LINE)
         os.utime(file, (1, 1))
-    slurm(tmp_path, "echo '4711 COMPLETED'")
+    slurm(tmp_path, "echo '4711 COMPLETED gpu001'")
     return tmp_path
 
 

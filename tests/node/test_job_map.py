@@ -16,7 +16,7 @@ from fleetward.exporters.gpu.job_map import MOST_BYTES, MOST_FILES, JobMap
 from fleetward.node.deadline import Deadline
 from fleetward.node.job_map_parts import MOST_JOBS, mend, read_parts, take_out
 from fleetward.node.job_map_reconcile import GRACE_SECONDS, MOST_ASKED, Reconciled, reconcile
-from fleetward.node.job_map_slurm import asking, is_over, judged
+from fleetward.node.job_map_slurm import asking, is_over, judged, may_be_among
 from fleetward.node.probes.job_steps import jobs_with_steps
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
@@ -252,55 +252,99 @@ def test_there_is_a_bound_to_gpus_and_to_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "on_one_node", "over"),
+    ("answer", "over"),
     [
-        ("5 RUNNING\n", True, False),
-        ("5 COMPLETING\n", True, False),
-        ("5 CONFIGURING\n", True, False),
-        ("5 SUSPENDED\n", True, False),
-        ("5 STAGE_OUT\n", True, False),
-        ("5 A_STATE_OF_TOMORROW\n", True, False),
-        ("5 COMPLETED\n", True, True),
-        ("5 NODE_FAIL\n", False, True),
-        ("5 OUT_OF_MEMORY\n", False, True),
-        ("5 PENDING\n", False, True),
-        ("5 REQUEUE_HOLD\n", True, True),
-        ("5 RUNNING\n", False, False),
-        ("", True, True),
-        ("6 RUNNING\n7 PENDING\n", True, True),
-        ("5 COMPLETED\n6 RUNNING\n", True, True),
-        ("6 COMPLETED\n5 RUNNING\n", True, False),
-        ("5 COMPLETED\n5 RUNNING\n", True, False),
+        ("5 RUNNING gpu001\n", False),
+        ("5 RUNNING gpu[001-004]\n", False),
+        ("5 RUNNING gpu[002-004],head\n", True),
+        ("5 COMPLETING gpu001\n", False),
+        ("5 COMPLETING gpu002\n", True),
+        ("5 CONFIGURING gpu001\n", False),
+        ("5 SUSPENDED gpu001\n", False),
+        ("5 STAGE_OUT gpu001\n", False),
+        ("5 A_STATE_OF_TOMORROW gpu001\n", False),
+        ("5 A_STATE_OF_TOMORROW \n", False),
+        ("5 COMPLETED gpu001\n", True),
+        ("5 NODE_FAIL gpu001\n", True),
+        ("5 OUT_OF_MEMORY gpu001\n", True),
+        ("5 PENDING \n", True),
+        ("5 PENDING\n", True),
+        ("5 REQUEUE_HOLD \n", True),
+        ("6 RUNNING gpu001\n7 PENDING \n", True),
+        ("5 COMPLETED gpu001\n6 RUNNING gpu001\n", True),
+        ("6 COMPLETED gpu001\n5 RUNNING gpu001\n", False),
+        ("5 COMPLETED gpu001\n5 RUNNING gpu001\n", False),
     ],
 )
-def test_what_slurms_answer_means(answer: str, on_one_node: bool, over: bool) -> None:
-    assert judged(answer, "5", on_one_node=on_one_node) is over
+def test_what_slurms_answer_means(answer: str, over: bool) -> None:
+    """The shapes are those of Slurm 24.11.5 and 26.05.5: a waiting job has a blank where its nodes would be."""
+    assert judged(answer, "5", "gpu001") is over
 
 
 @pytest.mark.parametrize(
-    "answer", ["5 COMPL", "5 COMPLETED", "COMPLETED\n", "5\n", "\n", "5 COMPLETED extra\n", "squeue: error\n", "\0\n"]
+    ("answer", "over"), [("5 RUNNING gpu002\n", False), ("5 COMPLETED gpu002\n", True), ("5 PENDING \n", True)]
+)
+def test_where_this_nodes_name_is_not_known_a_job_that_runs_is_not_over(answer: str, over: bool) -> None:
+    assert judged(answer, "5", "") is over
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "5 COMPL",
+        "5 COMPLETED gpu001",
+        "COMPLETED\n",
+        "5\n",
+        "\n",
+        "5 COMPLETED gpu001 extra\n",
+        "squeue: error\n",
+        "\0\n",
+        "5 COMPLETED gpu001\n6 RUN",
+    ],
 )
 def test_an_answer_that_is_not_whole_means_nothing(answer: str) -> None:
     with pytest.raises(ProbeError, match="is not whole"):
-        judged(answer, "5", on_one_node=True)
+        judged(answer, "5", "gpu001")
 
 
-def test_an_empty_answer_means_nothing_where_the_whole_cluster_was_asked_for() -> None:
-    with pytest.raises(ProbeError, match="says nothing of job 5"):
-        judged("", "5", on_one_node=False)
+@pytest.mark.parametrize(
+    ("node", "names", "among"),
+    [
+        ("gpu001", "gpu001", True),
+        ("gpu001", "gpu0011", False),
+        ("gpu001", "gpu[002-003,001]", True),
+        ("gpu001", "head,gpu[001-002]", True),
+        ("gpu001", "gpu[1-2]", False),
+        ("gpu1", "gpu[001-002]", False),
+        ("gpu10", "gpu[8-12]", True),
+        ("gpu08", "gpu[8-12]", False),
+        ("gpu001", "gpu[002-999]", False),
+        ("gpu001-ib", "gpu[001-002]-ib", True),
+        ("gpu001", "gpu[001-002]-ib", False),
+        ("rack1n2", "rack[0-1]n[0-3]", True),
+        ("rack1n2", "row[0-1]n[0-3]", False),
+        ("n.1", "nx1", False),
+        ("gpu001", "gpu[a-b]", True),
+        ("gpu001", "gpu[001", True),
+        ("gpu001", "gpu[-]", True),
+        ("gpu001", "(null)", False),
+    ],
+)
+def test_a_node_is_found_in_a_list_that_slurm_folded_and_kept_where_that_is_not_clear(
+    node: str, names: str, among: bool
+) -> None:
+    assert may_be_among(node, names) is among
 
 
 GONE = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
 DEAD = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
 
 
-def test_slurm_is_asked_for_one_job_on_one_node(node_files: "NodeFiles") -> None:
-    node_files.program("squeue", f'echo "$@" > {node_files.root}/asked; echo "5 COMPLETED"')
-    surroundings = Surroundings(node_files.root)
-    words = "--local --noheader --states=all --jobs=5{} --format=%A %T\n"
-    for node, option in (("gpu001", " --nodelist=gpu001"), ("", "")):
-        assert is_over(surroundings, "5", node, 5.0) is True
-        assert (node_files.root / "asked").read_text() == words.format(option)
+def test_slurm_is_asked_for_this_one_job(node_files: "NodeFiles") -> None:
+    node_files.program("squeue", f'echo "$@" > {node_files.root}/asked; echo "5 RUNNING gpu002"')
+    assert is_over(Surroundings(node_files.root), "5", "gpu001", 5.0) is True
+    assert (node_files.root / "asked").read_text() == ("--local --noheader --states=all --jobs=5 --format=%A %T %N\n")
 
 
 def test_a_job_that_slurm_has_forgotten_is_over(node_files: "NodeFiles") -> None:
