@@ -38,7 +38,7 @@ from fleetward.server.answering import (
     unauthorized,
 )
 from fleetward.server.intake import Intake
-from fleetward.server.node_reports import MOST_BYTES as MOST_REPORT_BYTES
+from fleetward.server.node_posts import MOST_BYTES as MOST_REPORT_BYTES
 from fleetward.server.node_reports import NodeReports
 from fleetward.server.node_tokens import speaks_for
 from fleetward.server.pages import error_html, page_html, security_policy
@@ -55,7 +55,7 @@ def local_app(service: Service) -> Starlette:
 
     def events(ask: Ask) -> object:
         asked = {name: ask.query.get(name, "") for name in ("node", "gpu", "severity")}
-        return service.events(**asked, hours=ask.count("hours", 24), limit=ask.count("limit", 200))
+        return service.events(**asked, seconds=ask.count("seconds", 86_400), limit=ask.count("limit", 200))
 
     def propose(ask: Ask) -> object:
         body = ask.read(RunBody)
@@ -124,6 +124,14 @@ class Secrets:
     node_keys: Sequence[bytes] = field(default=(), repr=False)
 
 
+def _why_not(node: str, secrets: Secrets) -> str:
+    if not secrets.node_keys:
+        return (
+            "no node may report here: the daemon has no key for their tokens; name its file with daemon.node_key_file"
+        )
+    return f"the token is missing, or is not that of {node[:80]}"
+
+
 def public_app(
     service: Service, intake: Intake, reports: NodeReports, secrets: Secrets, registry: CollectorRegistry
 ) -> Starlette:
@@ -147,7 +155,7 @@ def public_app(
                 log.warning(
                     "a post for %r without that node's token was refused, from %s", node[:80], client_of(request)
                 )
-                return unauthorized(f"the token is missing, or is not that of {node[:80]}")
+                return unauthorized(_why_not(node, secrets))
             if not await run_in_threadpool(reports.is_known, node):
                 return error_answer(f"there is no node {node} in this fleet", ExitCode.USAGE, HTTPStatus.NOT_FOUND)
             return await answering(lambda ask: take(node, ask.body), MOST_REPORT_BYTES)(request)

@@ -85,10 +85,10 @@ class DaemonClient:
         return self._get(IncidentView, f"/v1/incidents/{incident}")
 
     def events(
-        self, node: str = "", gpu: str = "", severity: str = "", hours: int = 24, limit: int = 200
+        self, node: str = "", gpu: str = "", severity: str = "", seconds: int = 86_400, limit: int = 200
     ) -> tuple[EventView, ...]:
-        """Return what nodes told of faults in the last hours, newest first; of one severity and what is worse."""
-        asked = {"node": node, "gpu": gpu, "severity": severity, "hours": str(hours), "limit": str(limit)}
+        """Return what nodes told of faults in the last seconds, newest first; of one severity and what is worse."""
+        asked = {"node": node, "gpu": gpu, "severity": severity, "seconds": str(seconds), "limit": str(limit)}
         return self._get(tuple[EventView, ...], "/v1/events", asked)
 
     def acknowledge(self, incident: int, note: str = "") -> Incident:

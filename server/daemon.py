@@ -46,6 +46,7 @@ from fleetward.store.claims import Claims
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
 from fleetward.store.events import Events
+from fleetward.store.health_reports import HealthReports
 from fleetward.store.incidents import Incidents
 from fleetward.store.modes import Modes
 from fleetward.store.runs import Runs
@@ -189,7 +190,7 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
         database, modes, events, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url
     )
     service = Service(hands, backing, autopilot)
-    intake = Intake(incidents, events, shelf, autopilot, legs)
+    intake = Intake(incidents, HealthReports(database), shelf, autopilot, legs)
 
     def nodes() -> frozenset[str]:
         look = slurm.reading.value
@@ -203,7 +204,7 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
             lambda: [node.name for node in slurm.reading.value.nodes] if slurm.reading.value else [],
         )
     )
-    reports = NodeReports(Records(events, incidents, intake, Reports(registry)), nodes)
+    reports = NodeReports(Records(events, intake, Reports(registry)), nodes)
     return Made(service, intake, autopilot, executor, (slurm, gpus), registry, reports)
 
 

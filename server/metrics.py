@@ -62,15 +62,25 @@ class Reports:
         self._delay = Histogram(
             "fleet_event_delay_seconds", "From a fault to its record.", buckets=BUCKETS, registry=registry
         )
+        self._refused = Counters(
+            "fleet_events_refused", "Faults that nodes told of in vain: malformed, or too many.", registry=registry
+        )
         self._reports = Counters(
             "fleet_health_reports", "Reports of nodes on their checks.", ["context"], registry=registry
+        )
+        self._findings = Counters(
+            "fleet_health_findings",
+            "What those reports found that is not healthy, in each report anew.",
+            ["status", "problem"],
+            registry=registry,
         )
         for kind in FaultKind:  # the first one is an increase
             for severity in GpuSeverity:
                 self._events.labels(kind, severity)
 
-    def events(self, events: Iterable[EventView]) -> None:
-        """Note events that are new on record."""
+    def events(self, events: Iterable[EventView], refused: int) -> None:
+        """Note events that are new on record, and how many came in vain."""
+        self._refused.inc(refused)
         for event in events:
             self._events.labels(event.kind, event.severity).inc()
             self._delay.observe(max(0.0, (event.taken_at - event.at).total_seconds()))
@@ -78,6 +88,8 @@ class Reports:
     def report(self, report: HealthReport) -> None:
         """Note a report."""
         self._reports.labels(report.context).inc()
+        for finding in report.findings:
+            self._findings.labels(finding.status, finding.problem).inc()
 
 
 class DaemonCollector(Collector):

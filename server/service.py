@@ -169,12 +169,12 @@ class Service:
         hands.slurm.hurry()
         return closed
 
-    def events(self, node: str, gpu: str, hours: float, severity: str, limit: int) -> tuple[EventView, ...]:
-        """Return what nodes told of faults in the last hours, latest first; of one severity and what is worse."""
+    def events(self, node: str, gpu: str, seconds: int, severity: str, limit: int) -> tuple[EventView, ...]:
+        """Return what nodes told of faults in the last seconds, latest first; of one severity and what is worse."""
         if severity and severity not in tuple(GpuSeverity):
             raise UsageError(f"severity={severity[:40]!r}: there are {', '.join(GpuSeverity)}")
         wanted = [one for one in GpuSeverity if one >= severity] if severity else []
-        since = datetime.now(UTC) - timedelta(hours=hours)
+        since = datetime.now(UTC) - timedelta(seconds=seconds)
         return self._backing.events.list(node or None, gpu or None, since, wanted, max(1, min(limit, MOST_EVENTS)))
 
     def runbooks(self) -> tuple[RunbookView, ...]:

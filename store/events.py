@@ -1,21 +1,22 @@
-"""Events: faults of GPUs and switches as their nodes told of them, each once."""
+"""Events: faults of GPUs and switches as their nodes told of them, each once.
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+No node can fill the record. Of each severity it takes no more than MOST_AN_HOUR of a node's events within an hour, so
+that a flood of mild ones leaves room for the fatal one; and of all that a node has told it keeps the newest MOST_KEPT.
+"""
 
-from psycopg.rows import DictRow
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from fleetward.model.daemon_views import EventView
-from fleetward.model.gpu_faults import FaultKind, Severity
-from fleetward.model.incidents import Incident
+from fleetward.model.gpu_faults import Severity
 from fleetward.model.node_reports import FaultEvent
-from fleetward.store import timeline, words
-from fleetward.store.database import Connection, Database, the_row
+from fleetward.store import event_rows, event_telling, words
+from fleetward.store.database import Connection, Database
+from fleetward.store.locks import lock_node
 
-MOST_OF_A_NODE = 100_000
-"""On record at once; beyond it a node's events are refused, so that none can fill the disk."""
-BEFORE = timedelta(minutes=10)
-"""How long before an incident an event may have come that belongs to it."""
+MOST_AN_HOUR = 2_000
+MOST_KEPT = 100_000
 
 
 class Events:
@@ -28,21 +29,26 @@ class Events:
     def take(self, node: str, events: Sequence[FaultEvent]) -> tuple[tuple[EventView, ...], frozenset[str]]:
         """Take a node's events in, all or nothing; return those that are new, and keys for which there is no room.
 
-        One that was taken before is not taken again. A new one is told in the timeline of each incident about its GPU,
-        or about its node alone, that is not closed.
+        One that was taken before is not taken again. A new one is told in the timeline of each incident that it
+        belongs to and that is not closed.
         """
-        new: list[EventView] = []
-        full: set[str] = set()
+        name = words.key(node)
         with self._database.transaction() as connection:
-            room = MOST_OF_A_NODE - _count(connection, node)
-            for event in events:
-                if len(new) >= room:
-                    if not _is_known(connection, node, event.key):
-                        full.add(event.key)
-                    continue
-                if (view := _insert(connection, node, event)) is not None:
+            lock_node(connection, name)
+            told = {event.key: event for event in reversed(events)}  # of several with one key the first counts
+            known = _known(connection, name, told)
+            there = _within_an_hour(connection, name)
+            new: list[EventView] = []
+            full: set[str] = set()
+            for event in sorted((told[key] for key in told.keys() - known), key=lambda one: (one.at, one.key)):
+                if there[event.severity] >= MOST_AN_HOUR:
+                    full.add(event.key)
+                elif (view := event_rows.insert(connection, name, event)) is not None:
+                    there[event.severity] += 1
                     new.append(view)
-                    _tell_incidents(connection, view)
+            if new:
+                event_telling.tell_open(connection, name, new)
+                _forget_oldest(connection, name)
         return tuple(new), frozenset(full)
 
     def list(
@@ -69,101 +75,41 @@ class Events:
                     "limit": limit,
                 },
             ).fetchall()
-        return tuple(map(_view, rows))
+        return tuple(map(event_rows.view, rows))
 
-    def tell(self, incident: Incident) -> None:
-        """Put the events from shortly before an incident into its timeline: what came first explains it."""
+    def gpus_at(self, node: str, addresses: Collection[str]) -> Mapping[str, str]:
+        """Return the index of the GPU that a node last told of at each PCI address, where it told of one."""
+        found: dict[str, str] = {}
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                "select * from events where node = %(node)s and (%(gpu)s = '' or gpu = %(gpu)s)"
-                " and at between %(since)s and %(until)s order by at, id limit 50",
-                {
-                    "node": words.key(incident.node),
-                    "gpu": incident.gpu,
-                    "since": incident.opened_at - BEFORE,
-                    "until": incident.opened_at + BEFORE,
-                },
-            ).fetchall()
-            for view in map(_view, rows):
-                _tell(connection, incident.id, view)
+            for address in addresses:
+                row = connection.execute(
+                    "select gpu from events where node = %s and address = %s and gpu <> '' order by at desc limit 1",
+                    [words.key(node), words.text(address)],
+                ).fetchone()
+                if row is not None:
+                    found[address] = str(row["gpu"])
+        return found
 
 
-def _count(connection: Connection, node: str) -> int:
-    row = the_row(connection.execute("select count(*) as count from events where node = %s", [words.key(node)]))
-    return int(row["count"])
+def _known(connection: Connection, node: str, keys: Iterable[str]) -> frozenset[str]:
+    rows = connection.execute("select key from events where node = %s and key = any(%s)", [node, [*keys]])
+    return frozenset(row["key"] for row in rows)
 
 
-def _is_known(connection: Connection, node: str, key: str) -> bool:
-    found = connection.execute("select 1 from events where node = %s and key = %s", [words.key(node), key])
-    return found.fetchone() is not None
-
-
-def _insert(connection: Connection, node: str, event: FaultEvent) -> EventView | None:
-    row = connection.execute(
-        "insert into events (node, key, at, kind, code, gpu, uuid, address, severity, action, blame, meaning, source,"
-        " parent, line) values (%(node)s, %(key)s, %(at)s, %(kind)s, %(code)s, %(gpu)s, %(uuid)s, %(address)s,"
-        " %(severity)s, %(action)s, %(blame)s, %(meaning)s, %(source)s, %(parent)s, %(line)s)"
-        " on conflict (node, key) do nothing returning *",
-        {
-            "node": words.key(node),
-            "key": event.key,
-            "at": datetime.fromtimestamp(event.at, UTC),
-            "kind": str(event.kind),
-            "code": event.code,
-            "gpu": "" if event.gpu is None else str(event.gpu),
-            "uuid": words.text(event.uuid),
-            "address": words.text(event.address),
-            "severity": str(event.severity),
-            "action": str(event.action),
-            "blame": str(event.blame),
-            "meaning": words.text(event.meaning),
-            "source": words.text(event.source),
-            "parent": event.parent,
-            "line": words.text(event.line),
-        },
-    ).fetchone()
-    return None if row is None else _view(row)
-
-
-def _tell_incidents(connection: Connection, event: EventView) -> None:
+def _within_an_hour(connection: Connection, node: str) -> Counter[Severity]:
+    """Count what was taken of a node within the last hour."""
     rows = connection.execute(
-        "select id from incidents where state <> 'closed' and node = %s and gpu in ('', %s) order by id for key share",
-        [event.node, event.gpu],
-    ).fetchall()
-    for row in rows:
-        _tell(connection, int(row["id"]), event)
+        "select severity, count(*) as taken from events"
+        " where node = %s and taken_at > clock_timestamp() - interval '1 hour' group by severity",
+        [node],
+    )
+    return Counter({Severity(row["severity"]): int(row["taken"]) for row in rows})
 
 
-def _tell(connection: Connection, incident: int, event: EventView) -> None:
-    """Write an event into a timeline, once."""
-    known = connection.execute(
-        "select 1 from timeline where incident = %s and kind = 'event' and data ->> 'event' = %s",
-        [incident, str(event.id)],
-    ).fetchone()
-    if known is None:
-        where = f"GPU {event.gpu}" if event.gpu else event.address or event.node
-        text = f"{event.kind.upper()} {event.code} on {where} ({event.severity}): {event.meaning}"
-        told = f"{text}, which follows from an earlier one" if event.parent else text
-        timeline.add(connection, incident, "event", event.node, told, {"event": str(event.id), "line": event.line})
-
-
-def _view(row: DictRow) -> EventView:
-    return EventView(
-        id=row["id"],
-        node=row["node"],
-        key=row["key"],
-        at=row["at"],
-        taken_at=row["taken_at"],
-        kind=FaultKind(row["kind"]),
-        code=row["code"],
-        gpu=row["gpu"],
-        uuid=row["uuid"],
-        address=row["address"],
-        severity=Severity(row["severity"]),
-        action=row["action"],
-        blame=row["blame"],
-        meaning=row["meaning"],
-        source=row["source"],
-        parent=row["parent"],
-        line=row["line"],
+def _forget_oldest(connection: Connection, node: str) -> None:
+    connection.execute("set local fleetward.forgets = 'events'")  # what the table asks for before it lets rows go
+    connection.execute(
+        "delete from events where id in"
+        " (select id from events where node = %s order by taken_at desc, id desc offset %s)",
+        [node, MOST_KEPT],
     )

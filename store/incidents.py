@@ -1,49 +1,12 @@
 """Incidents: alerts taken in once each, and what people do about them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from fleetward.model.errors import ConflictError
-from fleetward.model.incidents import Alert, AlertStatus, Incident, IncidentState, Severity, TimelineEntry
-from fleetward.model.node_reports import ALERT_SOURCE
-from fleetward.store import incident_rows, timeline, words
-from fleetward.store.database import Connection, Database, the_row
-
-ALERTMANAGER = "alertmanager"
-LONGEST_SUMMARY = 500
-_DELIVERY = 0x666C6465
-"""Key of the advisory lock under which a delivery is taken in."""
-_SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class IncidentKey:
-    """What makes two alerts the same incident."""
-
-    alert_name: str
-    node: str = ""
-    gpu: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of the alerts of one incident in one delivery."""
-
-    incident: Incident
-    opened: bool
-    """Whether they opened it."""
-    changed: bool
-    """Whether any of them said something new; false where all was known already."""
-
-
-def key_of(alert: Alert) -> IncidentKey:
-    """Return the key by the labels `alertname`, `node` and `gpu`."""
-    return IncidentKey(alert.name, alert.labels.get("node", ""), alert.labels.get("gpu", ""))
-
-
-def no_page(alert_name: str) -> str:
-    """Name no page."""
-    return ""
+from fleetward.model.incidents import Alert, Incident, IncidentState, TimelineEntry
+from fleetward.store import deliveries, incident_rows, timeline, words
+from fleetward.store.database import Connection, Database
+from fleetward.store.deliveries import Delivery, IncidentKey, Taken, key_of, no_page
 
 
 class Incidents:
@@ -66,19 +29,8 @@ class Incidents:
         was resolved, as after Prometheus was away, counts as new. A resolved one that never fired here is left out.
         Returned is one entry per incident that the delivery speaks of, in the order of their keys.
         """
-        taken: dict[int, Taken] = {}
         with self._database.transaction() as connection:
-            # One delivery at a time: two would lock the same alerts and incidents crosswise.
-            connection.execute("select pg_advisory_xact_lock(%s)", [_DELIVERY])
-            for alert in sorted(alerts, key=lambda one: (_fit(key(one)), one.starts_at, one.fingerprint)):
-                this = _take(connection, alert, _fit(key(alert)), page)
-                if this is None:
-                    continue
-                before = taken.get(this.incident.id, this)
-                taken[this.incident.id] = Taken(
-                    this.incident, opened=before.opened or this.opened, changed=before.changed or this.changed
-                )
-        return tuple(taken.values())
+            return deliveries.take(connection, Delivery(alerts), page, key)
 
     def get(self, incident_id: int) -> Incident:
         """Return one; UsageError where there is none."""
@@ -100,16 +52,6 @@ class Incidents:
         with self._database.transaction() as connection:
             rows = connection.execute(
                 "select * from alerts where incident = %s order by starts_at, fingerprint", [incident_id]
-            ).fetchall()
-        return tuple(incident_rows.alert(row) for row in rows)
-
-    def firing_on(self, node: str, source: str) -> tuple[Alert, ...]:
-        """Return the alerts about a node that fire now and have this label `source`."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "select * from alerts where status = 'firing' and labels ->> 'node' = %s and labels ->> 'source' = %s"
-                " order by starts_at, fingerprint",
-                [words.text(node), source],
             ).fetchall()
         return tuple(incident_rows.alert(row) for row in rows)
 
@@ -161,78 +103,6 @@ class Incidents:
             return _close(connection, incident_id, who, why, only_settled=True)
 
 
-def _take(connection: Connection, alert: Alert, key: IncidentKey, page: Callable[[str], str]) -> Taken | None:
-    """Take one alert in, under the lock of the delivery; None where there is nothing to take."""
-    known = connection.execute(
-        "select incident, status from alerts where fingerprint = %s and starts_at = %s",
-        [words.key(alert.fingerprint), alert.starts_at],
-    ).fetchone()
-    if known is not None and known["status"] == alert.status:
-        return Taken(incident_rows.get(connection, known["incident"]), opened=False, changed=False)
-    if alert.status is AlertStatus.RESOLVED:
-        if known is None:
-            return None
-        incident_id, opened = int(known["incident"]), False
-    else:
-        incident_id, opened = _join(connection, alert, key, page)
-    connection.execute(
-        "insert into alerts (fingerprint, starts_at, incident, status, labels, annotations, ends_at)"
-        " values (%(fingerprint)s, %(starts_at)s, %(incident)s, %(status)s, %(labels)s, %(annotations)s, %(ends_at)s)"
-        " on conflict (fingerprint, starts_at) do update set incident = excluded.incident, status = excluded.status,"
-        " annotations = excluded.annotations, ends_at = excluded.ends_at",
-        {
-            "fingerprint": words.key(alert.fingerprint),
-            "starts_at": alert.starts_at,
-            "incident": incident_id,
-            "status": str(alert.status),
-            "labels": words.json(alert.labels),
-            "annotations": words.json(alert.annotations),
-            "ends_at": alert.ends_at if alert.status is AlertStatus.RESOLVED else None,
-        },
-    )
-    _tell(connection, incident_id, alert)
-    return Taken(incident_rows.get(connection, incident_id), opened=opened, changed=True)
-
-
-def _tell(connection: Connection, incident_id: int, alert: Alert) -> None:
-    """Write an alert's news into the timeline."""
-    timeline.add(
-        connection,
-        incident_id,
-        "alert",
-        alert.labels.get("node", "") if alert.labels.get("source") == ALERT_SOURCE else ALERTMANAGER,
-        f"{alert.name} {alert.status}: {_summary(alert)}",
-        {"fingerprint": alert.fingerprint, "status": str(alert.status), "labels": alert.labels},
-    )
-
-
-def _join(connection: Connection, alert: Alert, key: IncidentKey, page: Callable[[str], str]) -> tuple[int, bool]:
-    """Return the incident with this key that is not closed, and whether it was opened just now."""
-    severity = _severity(alert)
-    row = the_row(
-        connection.execute(
-            "insert into incidents (alert_name, node, gpu, severity, summary, labels, runbook)"
-            " values (%(name)s, %(node)s, %(gpu)s, %(severity)s, %(summary)s, %(labels)s, %(runbook)s)"
-            # Also locks the row, so that nobody closes it before this alert is in it; xmax is 0 for a new row only.
-            " on conflict (alert_name, node, gpu) where state <> 'closed' do update set severity ="
-            " case when array_position(%(order)s, excluded.severity) > array_position(%(order)s, incidents.severity)"
-            " then excluded.severity else incidents.severity end"
-            " returning id, (xmax = 0) as opened",
-            {
-                "name": key.alert_name,
-                "node": key.node,
-                "gpu": key.gpu,
-                "severity": str(severity),
-                "summary": _summary(alert),
-                "labels": words.json(alert.labels),
-                "runbook": words.text(page(alert.name)),
-                "order": [str(one) for one in _SEVERITIES],
-            },
-        )
-    )
-    return int(row["id"]), bool(row["opened"])
-
-
 def _close(connection: Connection, incident_id: int, who: str, why: str, *, only_settled: bool) -> Incident | None:
     # First the lock, then the look: a claim, run or alert that is being added holds the lock too, and is seen then.
     incident_rows.lock(connection, incident_id)
@@ -257,21 +127,6 @@ def _close(connection: Connection, incident_id: int, who: str, why: str, *, only
         timeline.add(connection, incident_id, "run", timeline.DAEMON, f"r{row['id']} withdrawn", {"run": row["id"]})
     timeline.add(connection, incident_id, "close", who, f"closed: {why}" if why else "closed")
     return incident_rows.get(connection, incident_id)
-
-
-def _fit(key: IncidentKey) -> IncidentKey:
-    """Return a key that an index takes."""
-    return IncidentKey(words.key(key.alert_name), words.key(key.node), words.key(key.gpu))
-
-
-def _severity(alert: Alert) -> Severity:
-    """Return what the rule calls it; a word of the site's own counts as a warning."""
-    word = alert.labels.get("severity", "")
-    return Severity(word) if word in _SEVERITIES else Severity.WARNING
-
-
-def _summary(alert: Alert) -> str:
-    return words.text(alert.annotations.get("summary") or alert.name)[:LONGEST_SUMMARY]
 
 
 def _closed_already(incident: Incident) -> str:

@@ -134,7 +134,7 @@ class PlayedService:
             return tuple(one for one in self.incidents_held if one.state is not IncidentState.CLOSED)
         return tuple(one for one in self.incidents_held if state in {"all", one.state})
 
-    def events(self, node: str, gpu: str, hours: float, severity: str, limit: int) -> tuple[EventView, ...]:
+    def events(self, node: str, gpu: str, seconds: int, severity: str, limit: int) -> tuple[EventView, ...]:
         return tuple(self.events_held)
 
     def _find(self, number: int) -> Incident:

@@ -49,8 +49,14 @@ def test_faults_are_listed_with_those_that_follow_marked(asking: Asking, daemon:
 
 
 def test_what_is_asked_for_reaches_the_daemon(asking: Asking, daemon: PlayedDaemon) -> None:
-    asking("events", "--node", "gpu002", "--gpu", "3", "--severity", "fatal", "--hours", "2", "--limit", "5")
-    assert daemon.asked[-1].query == {"node": "gpu002", "gpu": "3", "severity": "fatal", "hours": "2", "limit": "5"}
+    asking("events", "--node", "gpu002", "--gpu", "3", "--severity", "fatal", "--since", "2h", "--limit", "5")
+    assert daemon.asked[-1].query == {
+        "node": "gpu002",
+        "gpu": "3",
+        "severity": "fatal",
+        "seconds": "7200",
+        "limit": "5",
+    }
 
 
 def test_json_has_every_value(asking: Asking, daemon: PlayedDaemon) -> None:

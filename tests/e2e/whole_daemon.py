@@ -2,13 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psycopg
 from played_slurm import PlayedSlurm
 from starlette.testclient import TestClient
 
@@ -17,6 +19,7 @@ from fleetward.runbooks.prometheus import Sample
 from fleetward.server.daemon import Made, NoNodes
 from fleetward.server.node_tokens import token_of
 from fleetward.store.database import Database
+from fleetward.store.embedded import EmbeddedPostgres
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -144,6 +147,19 @@ def alert(name: str = "NodeBroken", *, status: str = "firing", fingerprint: str 
         "generatorURL": "http://prometheus",
         "fingerprint": fingerprint or "".join(each for each in "".join(named.values()) if each.isalnum())[:60],
     }
+
+
+@contextmanager
+def cut(daemon: Daemon, server: EmbeddedPostgres) -> Iterator[None]:
+    """Close the daemon's database to everybody, without ending the server that other tests use."""
+    with daemon.database.transaction() as connection:
+        row = connection.execute("select current_database() as name").fetchone()
+    assert row is not None
+    with psycopg.connect(server.address.replace("dbname=fleetward", "dbname=postgres"), autocommit=True) as admin:
+        admin.execute(f"alter database {row['name']} allow_connections false".encode())
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [row["name"]])
+        yield
+        admin.execute(f"alter database {row['name']} allow_connections true".encode())
 
 
 def eventually(holds: Callable[[], T], seconds: float = 15) -> T:

@@ -1,30 +1,14 @@
 """The interface over HTTP: shapes, errors, and what happens while the record is out of reach."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
-from whole_daemon import TOKEN, Daemon, alert, eventually
+from whole_daemon import TOKEN, Daemon, alert, cut, eventually
 
 from fleetward.runbooks.prometheus import PrometheusOutOfReachError, Sample
 from fleetward.server.app import MOST_BYTES
 from fleetward.server.webhook import MOST_BYTES as MOST_BYTES_OF_A_POST
 from fleetward.store.embedded import EmbeddedPostgres
-
-
-@contextmanager
-def cut(daemon: Daemon, server: EmbeddedPostgres) -> Iterator[None]:
-    """Close the daemon's database to everybody, without ending the server that other tests use."""
-    with daemon.database.transaction() as connection:
-        row = connection.execute("select current_database() as name").fetchone()
-    assert row is not None
-    with psycopg.connect(server.address.replace("dbname=fleetward", "dbname=postgres"), autocommit=True) as admin:
-        admin.execute(f"alter database {row['name']} allow_connections false".encode())
-        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [row["name"]])
-        yield
-        admin.execute(f"alter database {row['name']} allow_connections true".encode())
 
 
 def test_without_the_record_the_webhook_has_alertmanager_try_again(at_rest: Daemon, postgres: EmbeddedPostgres) -> None:

@@ -8,13 +8,18 @@ from hypothesis import strategies as st
 
 from fleetward.model.incidents import Alert, AlertStatus
 from fleetward.model.node_reports import HealthReport, ReportedFinding
-from fleetward.server.health_alerts import alerts_of
+from fleetward.server.health_alerts import addresses_of, judge
 
 LOST = ReportedFinding("gpu_lost", "unhealthy", "GPU is lost", "GPU 3", evidence={"failure": "GPU is lost"})
 HOT = ReportedFinding("gpu_temperature", "unhealthy", "93 degrees", "GPU 4")
 SLOW = ReportedFinding("cpu_governor", "degraded", "powersave")
 USERS = ReportedFinding("gpu_process_between_jobs", "degraded", "process 7", "GPU 1", problem="user_problem")
+ADDRESS = "0000:1b:00"
 DARK = ReportedFinding("gpu_lost", "unknown", "no answer within 2 s")
+
+
+def alerts_of(node: str, told: HealthReport, firing: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    return judge(node, told, firing, {}).news
 
 
 def report(*findings: ReportedFinding, passed: tuple[str, ...] = (), at: float = 1000.0) -> HealthReport:
@@ -35,15 +40,21 @@ def said(alerts: tuple[Alert, ...]) -> list[tuple[str, str, str, str]]:
     ("finding", "name", "severity", "gpu"),
     [
         (LOST, "GpuOffBus", "critical", "3"),
-        (replace(LOST, check="xid_off_bus", entity="0000:1b:00"), "GpuOffBus", "critical", None),
+        (replace(LOST, check="xid_off_bus", entity=ADDRESS), "GpuOffBus", "critical", "3"),
+        (replace(LOST, check="xid_off_bus", entity="0000:99:00"), "NodeUnhealthy", "critical", None),
+        (replace(LOST, entity=""), "NodeUnhealthy", "critical", None),
+        (replace(HOT, entity=ADDRESS), "NodeUnhealthy", "critical", None),
         (ReportedFinding("gpu_count", "unhealthy", "7 GPUs"), "GpuCountWrong", "critical", None),
+        (ReportedFinding("gpu_count", "unhealthy", "7 GPUs", "GPU 7"), "GpuCountWrong", "critical", None),
         (HOT, "NodeUnhealthy", "critical", "4"),
         (SLOW, "NodeDegraded", "warning", None),
+        (replace(HOT, entity="GPU 4 "), "NodeUnhealthy", "critical", None),
+        (replace(HOT, entity="GPU ٣"), "NodeUnhealthy", "critical", None),
         (replace(LOST, status="degraded"), "NodeDegraded", "warning", "3"),
     ],
 )
 def test_what_is_wrong_with_the_node_fires(finding: ReportedFinding, name: str, severity: str, gpu: str | None) -> None:
-    (alert,) = alerts_of("gpu002", report(finding), ())
+    (alert,) = judge("gpu002", report(finding), (), {ADDRESS: "3"}).news
     assert (alert.status, alert.name, alert.labels["severity"]) == (AlertStatus.FIRING, name, severity)
     assert (alert.labels["node"], alert.labels.get("gpu")) == ("gpu002", gpu)
     assert finding.why in alert.annotations["summary"]
@@ -92,6 +103,34 @@ def test_what_gets_worse_is_another_alert() -> None:
         ("firing", "NodeUnhealthy", "gpu002", "4"),
         ("resolved", "NodeDegraded", "gpu002", "4"),
     ]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_findings_about_the_same_thing_the_worse_one_counts(order: int) -> None:
+    both = (HOT, replace(HOT, status="degraded", why="88 degrees"))[::order]
+    assert said(alerts_of("gpu002", report(*both), ())) == [("firing", "NodeUnhealthy", "gpu002", "4")]
+
+
+def test_once_a_gpu_is_known_by_its_address_the_alert_gets_its_name() -> None:
+    told = report(replace(LOST, check="xid_off_bus", entity=ADDRESS))
+    assert addresses_of(told) == {ADDRESS}
+    firing = alerts_of("gpu002", told, ())
+    later = judge("gpu002", replace(told, at=2000), firing, {ADDRESS: "3"})
+    assert said(later.news) == [("firing", "GpuOffBus", "gpu002", "3"), ("resolved", "NodeUnhealthy", "gpu002", "")]
+
+
+@pytest.mark.parametrize(
+    "finding", [LOST, replace(HOT, entity=ADDRESS), replace(LOST, entity=ADDRESS, problem="user_problem")]
+)
+def test_other_addresses_need_not_be_known(finding: ReportedFinding) -> None:
+    assert addresses_of(report(finding)) == frozenset()
+
+
+def test_what_it_finds_is_named_whether_it_is_news_or_not() -> None:
+    first = judge("gpu002", report(LOST, SLOW, USERS), (), {})
+    assert first.found == {alert.fingerprint for alert in first.news}
+    again = judge("gpu002", report(LOST, at=2000), first.news, {})
+    assert (again.news, len(again.found)) == ((), 1)
 
 
 FINDINGS = st.builds(

@@ -1,17 +1,24 @@
 """What nodes post, over HTTP: on record, as incidents, or refused with a sentence."""
 
+import itertools
 import json
 import time
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import pytest
-from whole_daemon import NODE_KEYS, Daemon
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+from whole_daemon import NODE_KEYS, Daemon, alert, cut
 
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
 from fleetward.model.node_reports import MOST_EVENTS, FaultEvent, HealthReport, ReportedFinding
-from fleetward.server import node_reports
+from fleetward.server import node_posts, node_reports
+from fleetward.server.app import Secrets, public_app
 from fleetward.server.node_tokens import token_of
+from fleetward.store.embedded import EmbeddedPostgres
 
 NODE = "gpu002"
 LOST = ReportedFinding("gpu_lost", "unhealthy", "GPU is lost", "GPU 3", "fatal", "reboot", evidence={"failure": "lost"})
@@ -62,6 +69,18 @@ class TestWhoMay:
         old = token_of(NODE, NODE_KEYS[1:])
         assert daemon.tell(NODE, "events", {"events": [event()]}, old).status_code == 200
 
+    def test_without_a_key_nobody_is_believed_and_the_answer_says_why(self, daemon: Daemon) -> None:
+        made = daemon.made
+        app = public_app(made.service, made.intake, made.reports, Secrets("", ()), made.registry)
+        answer = TestClient(app).post(
+            f"/v1/nodes/{NODE}/events",
+            json={"events": [event()]},
+            headers={"Authorization": f"Bearer {token_of(NODE, NODE_KEYS)}"},
+        )
+        assert answer.status_code == 401
+        assert "daemon.node_key_file" in answer.json()["error"]
+        assert keys(daemon) == []
+
     def test_a_node_that_nobody_knows_is_not_there(self, daemon: Daemon) -> None:
         answer = daemon.tell("gpu999", "events", {"events": [event()]})
         assert (answer.status_code, answer.json()["error"]) == (404, "there is no node gpu999 in this fleet")
@@ -81,12 +100,18 @@ class TestEvents:
         "changes",
         [
             {"at": float("nan")},
+            {"at": float("inf")},
             {"at": "yesterday"},
+            {"at": "1795000000"},
+            {"at": True},
+            {"at": 10**400},
             {"at": -1},
             {"kind": "cpu"},
             {"code": 79.5},
             {"code": True},
             {"code": 10**9},
+            {"code": "79"},
+            {"code": 10**4000},
             {"gpu": -1},
             {"gpu": "3"},
             {"severity": "terrible"},
@@ -94,8 +119,10 @@ class TestEvents:
             {"blame": None},
             {"meaning": "x" * 5000},
             {"line": ["a"]},
+            {"line": {"a": {"b": []}}},
+            {"uuid": 7},
             {"parent": "a b"},
-            {"extra": 1},
+            {"parent": "\ud800"},
         ],
     )
     def test_one_that_is_wrong_is_refused_by_name_and_costs_no_other(
@@ -117,8 +144,14 @@ class TestEvents:
             ('{"events": [3]}', "events.0"),
             ('{"events": [{"key": "a b"}]}', "events.0"),
             ('{"events": [{"key": ""}]}', "events.0"),
-            ('{"events": [{"key": "\\ud800"}]}', ""),
-            ('{"events": ' + "[" * 100_000, "the post"),
+            ('{"events": [{"key": "\\ud800"}]}', "events.0"),
+            ('{"events": [{"key": ["a"]}]}', "events.0"),
+            ('{"events": [{"key": "' + "k" * 129 + '"}]}', "events.0"),
+            ('{"events": ' + "[" * 100_000, "nested too deeply"),
+            ('{"events": ' + "[" * 400_000 + "]" * 400_000 + "}", "nested too deeply"),
+            ('{"events": [' + "9" * 10_000 + "]}", "the post"),
+            ('{"events": []} {}', "the post"),
+            ('{"event": []}', "events"),
             (json.dumps({"events": [event(str(n)) for n in range(MOST_EVENTS + 1)]}), "events"),
             (b"\xff\xfe", "the post"),
         ],
@@ -129,8 +162,53 @@ class TestEvents:
         assert words in answer.json()["error"]
         assert keys(daemon) == []
 
+    def test_text_that_no_database_takes_costs_no_fault(self, daemon: Daemon) -> None:
+        told = event("a", line="half \ud83d of a pair, \x00 and \x1b[31m", meaning="\udfff", source="\x00")
+        answer = daemon.tell(NODE, "events", {"events": [told, event("b")]})
+        assert answer.json() == {"taken": ["a", "b"], "refused": {}}
+        (kept,) = [one for one in daemon.local.get("/v1/events").json() if one["key"] == "a"]
+        assert kept["line"] == "half \ufffd of a pair, \ufffd and \x1b[31m"
+
+    def test_fields_of_a_later_release_are_left_out(self, daemon: Daemon) -> None:
+        assert daemon.tell(NODE, "events", {"events": [event("a", weight=3)], "more": 1}).json()["taken"] == ["a"]
+        assert daemon.tell(NODE, "health", health(LOST, mood="good")).json() == {"incidents": [1]}
+
+    def test_one_from_a_clock_that_is_far_ahead_is_of_now(self, daemon: Daemon) -> None:
+        daemon.tell(NODE, "events", {"events": [event("a", at=9e9)]})
+        (kept,) = daemon.local.get("/v1/events").json()
+        assert datetime.fromisoformat(kept["at"]).timestamp() <= time.time() + node_reports.EARLY_SECONDS
+
+    def test_of_two_with_one_key_the_one_that_can_be_read_counts(self, daemon: Daemon) -> None:
+        answer = daemon.tell(NODE, "events", {"events": [event("a", code=-1), event("a")]})
+        assert answer.json() == {"taken": ["a"], "refused": {}}
+
+    def test_those_that_are_refused_are_counted(self, daemon: Daemon) -> None:
+        daemon.tell(NODE, "events", {"events": [event("a", code=-1), event("b", at=0, gpu=None)]})
+        metrics = daemon.public.get("/metrics").text
+        assert "fleet_events_refused_total 1.0" in metrics
+        assert "fleet_event_delay_seconds_count 1.0" in metrics
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.data())
+    def test_posts_cut_repeated_and_turned_around_give_the_same_record(
+        self, at_rest: Daemon, data: st.DataObject
+    ) -> None:
+        first = {one["key"] for one in at_rest.local.get("/v1/events", params={"limit": 10_000}).json()}
+        told = [event(f"{len(first)}:{number}", code=1 + number) for number in range(8)]
+        whole = data.draw(st.permutations(told))
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+        posts = [whole[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(whole)])]
+        posts += data.draw(st.lists(st.sampled_from(posts), max_size=3))
+        for post in data.draw(st.permutations(posts)):
+            answer = at_rest.tell(NODE, "events", {"events": post}).json()
+            assert answer == {"taken": [one["key"] for one in post], "refused": {}}
+        kept = at_rest.local.get("/v1/events", params={"limit": 10_000}).json()
+        new = {one["key"]: one["code"] for one in kept if one["key"] not in first}
+        assert new == {one["key"]: one["code"] for one in told}
+        assert len(kept) == len(first) + len(told)
+
     def test_what_is_too_long_is_not_read(self, daemon: Daemon) -> None:
-        answer = daemon.tell(NODE, "events", b" " * (node_reports.MOST_BYTES + 1))
+        answer = daemon.tell(NODE, "events", b" " * (node_posts.MOST_BYTES + 1))
         assert answer.status_code == 413
 
     def test_a_child_is_shown_as_one(self, daemon: Daemon) -> None:
@@ -140,7 +218,7 @@ class TestEvents:
         only = daemon.local.get("/v1/events", params={"severity": "fatal", "node": NODE, "gpu": "3"}).json()
         assert [one["key"] for one in only] == ["a"]
         assert daemon.local.get("/v1/events", params={"severity": "bad"}).status_code == 400
-        assert daemon.local.get("/v1/events", params={"hours": "x"}).status_code == 400
+        assert daemon.local.get("/v1/events", params={"seconds": "x"}).status_code == 400
 
 
 class TestHealth:
@@ -154,9 +232,48 @@ class TestHealth:
         told = [(entry["kind"], entry["who"]) for entry in view["timeline"]]
         assert ("alert", NODE) in told
         assert ("event", NODE) in told
-        assert daemon.tell(NODE, "health", health(LOST, ago=1)).json() == {"incidents": []}
+        assert daemon.tell(NODE, "health", health(LOST, ago=1)).json() == {"incidents": [1]}
+        assert daemon.incident()["timeline"] == view["timeline"], "said again it is no news"
         daemon.tell(NODE, "health", health(passed=("gpu_lost",)))
         assert daemon.incident()["incident"]["firing"] == 0
+
+    def test_only_alertmanager_ends_what_alertmanager_told(self, daemon: Daemon) -> None:
+        theirs = alert("GpuOffBus", node=NODE, gpu="3", source="node report", check="gpu_lost", entity="GPU 3")
+        daemon.post(theirs)
+        assert daemon.tell(NODE, "health", health(LOST, ago=2)).json() == {"incidents": [1]}
+        assert daemon.incident()["incident"]["firing"] == 2, "both tell of one incident"
+        daemon.tell(NODE, "health", health(passed=("gpu_lost",), ago=1))
+        assert daemon.incident()["incident"]["firing"] == 1
+        daemon.post(theirs | {"status": "resolved", "endsAt": "2026-11-21T13:00:00Z"})
+        assert daemon.incident()["incident"]["firing"] == 0
+
+    def test_a_gpu_that_the_kernel_names_by_its_address_is_the_one_of_the_event(self, daemon: Daemon) -> None:
+        daemon.tell(NODE, "events", {"events": [event(address="0000:61:00", gpu=3)]})
+        seen = ReportedFinding("xid_off_bus", "unhealthy", "XID 79", "0000:61:00")
+        daemon.tell(NODE, "health", health(seen))
+        found = daemon.incident()["incident"]
+        assert (found["alert_name"], found["gpu"]) == ("GpuOffBus", "3")
+
+    def test_a_daemon_that_was_started_again_knows_what_fires(self, daemon: Daemon) -> None:
+        daemon.tell(NODE, "health", health(LOST, ago=3))
+        records = daemon.made.reports._records
+        anew = node_reports.NodeReports(records, lambda: [NODE])
+        anew.health(NODE, json.dumps(health(LOST, ago=2)).encode())
+        assert daemon.incident()["incident"]["firing"] == 1
+        anew.health(NODE, json.dumps(health(passed=("gpu_lost",), ago=1)).encode())
+        assert daemon.incident()["incident"]["firing"] == 0
+        late = anew.health(NODE, json.dumps(health(LOST, ago=2)).encode())
+        assert (late.incidents, daemon.incident()["incident"]["firing"]) == ((), 0)
+
+    def test_what_is_a_users_or_unknown_is_counted_and_raises_nothing(self, daemon: Daemon) -> None:
+        users = ReportedFinding("a", "unhealthy", "why", problem="user_problem")
+        assert daemon.tell(NODE, "health", health(users, ReportedFinding("b", "unknown", "?"))).json() == {
+            "incidents": []
+        }
+        metrics = daemon.public.get("/metrics").text
+        assert 'fleet_health_findings_total{problem="user_problem",status="unhealthy"} 1.0' in metrics
+        assert 'fleet_health_findings_total{problem="node_problem",status="unknown"} 1.0' in metrics
+        assert daemon.local.get("/v1/incidents").json() == []
 
     def test_a_report_that_comes_late_changes_nothing(self, daemon: Daemon) -> None:
         daemon.tell(NODE, "health", health(LOST))
@@ -183,7 +300,12 @@ class TestHealth:
             {"findings": [asdict(LOST)] * 1001},
             {"passed": ["a b"]},
             {"passed": [3]},
-            {"extra": 1},
+            {"at": "1"},
+            {"at": True},
+            {"at": float("inf")},
+            {"findings": [asdict(LOST) | {"why": 3}]},
+            {"findings": [asdict(LOST) | {"evidence": {"a": [1]}}]},
+            {"findings": {"check": "a"}},
         ],
     )
     def test_what_is_no_report_is_refused(self, daemon: Daemon, changes: dict[str, Any]) -> None:
@@ -198,3 +320,17 @@ class TestHealth:
         found = daemon.incident()["incident"]
         assert found["gpu"] == ""
         assert "\x00" not in found["summary"]
+
+
+class TestWithoutTheRecord:
+    @pytest.mark.parametrize(("kind", "body"), [("events", {"events": [event()]}), ("health", health(LOST))])
+    def test_the_node_is_to_try_again_and_nothing_is_half_taken(
+        self, at_rest: Daemon, postgres: EmbeddedPostgres, kind: str, body: dict[str, Any]
+    ) -> None:
+        with cut(at_rest, postgres):
+            answer = at_rest.tell(NODE, kind, body)
+            assert (answer.status_code, answer.json()["exit_code"]) == (503, 3)
+        assert keys(at_rest) == []
+        assert at_rest.get("/v1/incidents?state=all") == []
+        assert at_rest.tell(NODE, kind, body).status_code == 200
+        assert len(keys(at_rest) if kind == "events" else at_rest.get("/v1/incidents")) == 1

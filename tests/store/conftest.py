@@ -34,6 +34,22 @@ def claims(database: Database) -> Claims:
 
 
 @pytest.fixture
+def fails(database: Database) -> Callable[[str, str], None]:
+    """Return a way to have the database fail at rows: of a table, where a condition on `new` holds."""
+
+    def make(table: str, condition: str) -> None:
+        raises = "begin raise exception 'the disk is full'; end"
+        with database.transaction() as connection:
+            connection.execute(f"create function fail() returns trigger language plpgsql as $$ {raises} $$".encode())
+            connection.execute(
+                f"create trigger fail before insert on {table} for each row when ({condition})"
+                " execute function fail()".encode()
+            )
+
+    return make
+
+
+@pytest.fixture
 def alert() -> AlertMaker:
     """Return a maker of alerts; keywords are labels, but for those of the alert itself."""
 
