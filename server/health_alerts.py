@@ -14,19 +14,20 @@ from fleetward.model.node_reports import ALERT_SOURCE, HealthReport, ReportedFin
 from fleetward.store.health_reports import Judgement
 
 UNHEALTHY, DEGRADED = "NodeUnhealthy", "NodeDegraded"
-OF_A_GPU: Mapping[str, str] = {"gpu_lost": "GpuOffBus", "xid_off_bus": "GpuOffBus"}
+OF_A_GPU: Mapping[str, str] = {"gpu_lost": "GpuOffBus", "pci_gpu_off_bus": "GpuOffBus", "xid_off_bus": "GpuOffBus"}
 """Checks of which Prometheus has a rule about one GPU, where they find it unhealthy."""
-OF_A_NODE: Mapping[str, str] = {"gpu_count": "GpuCountWrong"}
+OF_A_NODE: Mapping[str, str] = {"gpu_count": "GpuCountWrong", "pci_gpu_count": "GpuCountWrong"}
 """Checks of which it has one about the whole node."""
 LONGEST_EVIDENCE = 2000
 _GPU = re.compile(r"GPU (\d{1,3})", re.ASCII)
-_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}")
+_ADDRESS = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.[0-7])?", re.ASCII)
 _WORST_FIRST = ("unhealthy", "degraded")
 
 
 def addresses_of(report: HealthReport) -> frozenset[str]:
     """Return the PCI addresses that have to be known as GPUs before the report's alerts can be named."""
-    return frozenset(one.entity for one in _wrong(report) if one.check in OF_A_GPU and _ADDRESS.fullmatch(one.entity))
+    named = (_ADDRESS.fullmatch(one.entity) for one in _wrong(report) if one.check in OF_A_GPU)
+    return frozenset(match[1] for match in named if match)
 
 
 def judge(node: str, report: HealthReport, firing: Sequence[Alert], gpus: Mapping[str, str]) -> Judgement:
@@ -92,10 +93,11 @@ def _name(finding: ReportedFinding, gpus: Mapping[str, str]) -> tuple[str, str]:
     """Return the name of an alert and the GPU that it is about; where that cannot be told, no rule's own page fits."""
     match = _GPU.fullmatch(finding.entity)
     gpu = match[1] if match else ""
+    device = _ADDRESS.fullmatch(finding.entity)
     if finding.status != "unhealthy":
         return DEGRADED, gpu
     if finding.check in OF_A_NODE:
         return OF_A_NODE[finding.check], ""
-    if finding.check in OF_A_GPU and (known := gpu or gpus.get(finding.entity, "")):
+    if finding.check in OF_A_GPU and (known := gpu or (gpus.get(device[1], "") if device else "")):
         return OF_A_GPU[finding.check], known
     return UNHEALTHY, gpu

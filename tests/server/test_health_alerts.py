@@ -41,9 +41,11 @@ def said(alerts: tuple[Alert, ...]) -> list[tuple[str, str, str, str]]:
     [
         (LOST, "GpuOffBus", "critical", "3"),
         (replace(LOST, check="xid_off_bus", entity=ADDRESS), "GpuOffBus", "critical", "3"),
+        (replace(LOST, check="pci_gpu_off_bus", entity=f"{ADDRESS}.0"), "GpuOffBus", "critical", "3"),
         (replace(LOST, check="xid_off_bus", entity="0000:99:00"), "NodeUnhealthy", "critical", None),
         (replace(LOST, entity=""), "NodeUnhealthy", "critical", None),
         (replace(HOT, entity=ADDRESS), "NodeUnhealthy", "critical", None),
+        (ReportedFinding("pci_gpu_count", "unhealthy", "7 GPUs"), "GpuCountWrong", "critical", None),
         (ReportedFinding("gpu_count", "unhealthy", "7 GPUs"), "GpuCountWrong", "critical", None),
         (ReportedFinding("gpu_count", "unhealthy", "7 GPUs", "GPU 7"), "GpuCountWrong", "critical", None),
         (HOT, "NodeUnhealthy", "critical", "4"),

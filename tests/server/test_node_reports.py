@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-from whole_daemon import NODE_KEYS, Daemon, alert, cut
+from whole_daemon import NODE_KEYS, Daemon, alert, cut, eventually
 
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
 from fleetward.model.node_reports import MOST_EVENTS, FaultEvent, HealthReport, ReportedFinding
@@ -236,6 +236,24 @@ class TestHealth:
         assert daemon.incident()["timeline"] == view["timeline"], "said again it is no news"
         daemon.tell(NODE, "health", health(passed=("gpu_lost",)))
         assert daemon.incident()["incident"]["firing"] == 0
+
+    def test_an_unhealthy_node_is_drained_once_a_person_agrees(self, daemon: Daemon) -> None:
+        hot = ReportedFinding("gpu_temperature", "unhealthy", "93 degrees", "GPU 4", "fatal", "inspect")
+        daemon.tell(NODE, "health", health(hot))
+        run = eventually(lambda: daemon.incident()["runs"])[0]
+        assert (run["runbook"], run["state"]) == ("node-unhealthy", "proposed")
+        assert run["params"] == {"node": NODE, "check": "gpu_temperature"}
+        assert daemon.slurm.calls == []
+        daemon.ask("/v1/runs/1/approve", digest=run["digest"])
+        reason = "fleetward:i1 node_problem: unhealthy by check gpu_temperature"
+        eventually(lambda: daemon.slurm.nodes_now[NODE].reason == reason)
+        assert daemon.slurm.nodes_now[NODE].flags == ("DRAIN",)
+
+    def test_prometheus_rule_tells_of_the_same_incident(self, daemon: Daemon) -> None:
+        labels = {"node": NODE, "gpu": "4", "check": "gpu_temperature", "entity": "GPU 4", "rack": "r1"}
+        assert daemon.post(alert("NodeUnhealthy", **labels)).json() == {"incidents": [1]}
+        hot = ReportedFinding("gpu_temperature", "unhealthy", "93 degrees", "GPU 4")
+        assert daemon.tell(NODE, "health", health(hot)).json() == {"incidents": [1]}
 
     def test_only_alertmanager_ends_what_alertmanager_told(self, daemon: Daemon) -> None:
         theirs = alert("GpuOffBus", node=NODE, gpu="3", source="node report", check="gpu_lost", entity="GPU 3")
