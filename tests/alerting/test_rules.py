@@ -20,6 +20,9 @@ from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS
 from fleetward.exporters.slurm.states import OUTCOMES, OWNERS, STATES
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.inventory import read_fleet
+from fleetward.node.check_list import BY_ID
+from fleetward.node.results import Status
+from fleetward.server.health_alerts import DEGRADED, OF_A_GPU, OF_A_NODE, UNHEALTHY
 from fleetward.slurm.configuration import SCRAPE_JOBS, render
 
 ALERTING = Path(fleetward.__file__).parent / "alerting"
@@ -28,6 +31,7 @@ ROLE = Path(fleetward.__file__).parent / "roles/prometheus"
 PAGES = "http://head.test:9720"
 ALERTS = {
     *("GpuXidFatal", "GpuOffBus", "GpuCountWrong", "NodeDown", "NodeDrainedWithoutIncident"),
+    *("NodeUnhealthy", "NodeDegraded", "NodeHealthStale", "NodeReportsRefused"),
     *("SlurmControllerDown", "ExporterDown", "TargetMissing", "Watchdog", "JobFailureRatioHigh"),
 }
 
@@ -155,17 +159,26 @@ def test_the_fatal_xids_are_those_of_the_catalogue_that_the_exporter_counts_from
     assert sorted([*listed, FELL_OFF_THE_BUS]) == list(read_catalogue().fatal_xids())
 
 
+def test_what_a_node_reports_and_what_prometheus_sees_of_it_get_the_same_name() -> None:
+    """The rule NodeUnhealthy leaves out just those checks to whose findings the daemon gives another rule's name."""
+    elsewhere = {**OF_A_GPU, **OF_A_NODE}
+    assert read(ALERTING / "thresholds.yml")["node_checks_of_gpu_alerts"] == sorted(elsewhere)
+    assert set(elsewhere) <= set(BY_ID)
+    assert {*elsewhere.values(), UNHEALTHY, DEGRADED} <= ALERTS
+
+
 @pytest.mark.parametrize(
     ("label", "metric", "known"),
     [
         ("state", "slurm_node_state", STATES),
         ("owner", "slurm_node_drained", OWNERS),
         ("outcome", "slurm_job_ends_total", OUTCOMES),
+        ("status", "node_health_status", tuple(Status)),
     ],
 )
 def test_rules_ask_for_words_that_the_exporter_says(label: str, metric: str, known: tuple[str, ...]) -> None:
     expressions = " ".join(one["expr"] for one in rules())
-    asked = re.findall(rf'{metric}{{{label}[=!]~?"([^"]+)"}}', expressions)
+    asked = re.findall(rf'{metric}{{{label}[=!]~?"([^"]+)"[,}}]', expressions)
     words = {word for found in asked for word in found.split("|")}
     assert words
     assert words <= set(known)

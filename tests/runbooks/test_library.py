@@ -17,6 +17,7 @@ from fleetward.runbooks.page import Page, read_file
 
 RULES = Path(fleetward.__file__).parent / "alerting" / "rules"
 TO_THE_END = ("gpu-off-bus", "gpu-xid-fatal", "node-down")
+JOBS_LEFT_ALONE = "node-unhealthy"
 
 
 def shipped() -> list[Page]:
@@ -26,7 +27,7 @@ def shipped() -> list[Page]:
 def test_every_shipped_page_is_without_a_finding() -> None:
     assert library().problems == ()
     assert [str(finding) for page in shipped() for finding in lint(page, kinds())] == []
-    assert len(shipped()) == len(list(SHIPPED.glob("*.md"))) == 10
+    assert len(shipped()) == len(list(SHIPPED.glob("*.md"))) == 13
 
 
 def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
@@ -53,12 +54,18 @@ def test_three_pages_take_the_node_out_put_its_jobs_back_and_return_it(page_id: 
     assert "prometheus.expect" in between, "it returns without having been looked at"
 
 
+def test_one_page_takes_the_node_out_leaves_its_jobs_alone_and_returns_it() -> None:
+    page = library().page(JOBS_LEFT_ALONE)
+    assert [step.action for step in page.steps] == ["node.run", "slurm.drain", "prometheus.expect", "slurm.resume"]
+    assert page.steps[1].options["undo"] == "slurm.resume"
+
+
 def test_the_page_for_a_lost_gpu_has_the_steps_of_the_loop() -> None:
     steps = [step.name for step in library().page("gpu-off-bus").steps]
     assert steps == ["look", "drain", "requeue", "repaired", "back", "resume"]
 
 
-@pytest.mark.parametrize("page_id", [page.id for page in shipped() if page.id not in TO_THE_END])
+@pytest.mark.parametrize("page_id", [page.id for page in shipped() if page.id not in {*TO_THE_END, JOBS_LEFT_ALONE}])
 def test_the_other_pages_change_nothing_by_themselves(page_id: str) -> None:
     page = library().page(page_id)
     assert [step.name for step in page.steps if kinds()[step.action].changes] == []
@@ -120,7 +127,7 @@ class TestSite:
         self.copy(tmp_path, "watchdog", ("title: The chain", "title: Our chain"))
         pages = library([tmp_path])
         assert pages["watchdog"].title.startswith("Our chain")
-        assert len(pages) == 10
+        assert len(pages) == 13
 
     def test_a_page_of_its_own_is_found_by_its_alert(self, tmp_path: Path) -> None:
         self.copy(tmp_path, "watchdog", ("id: watchdog", "id: rack-hot"), ("[Watchdog]", "[RackHot]"))
@@ -131,7 +138,7 @@ class TestSite:
     def test_a_page_that_is_none_is_told_and_takes_no_other_down(self, tmp_path: Path) -> None:
         (tmp_path / "bad.md").write_text("no page")
         pages = library([tmp_path])
-        assert len(pages) == 10
+        assert len(pages) == 13
         assert [str(problem).split(": ")[0] for problem in pages.problems] == [f"{tmp_path}/bad.md:1"]
 
     def test_a_broken_page_does_not_let_the_shipped_one_run_in_its_place(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three pages that go to the end, run with the real actions on a played cluster."""
+"""The pages that take a node out and return it, run with the real actions on a played cluster."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ import pytest
 from played_runs import FileJournal
 from played_slurm import START, PlayedClock, PlayedWorld, job, node, world_of
 
+from fleetward.model.claims import ClaimClass
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.incidents import Incident, IncidentState, Severity
 from fleetward.model.runs import Mode, RunState
@@ -62,7 +63,8 @@ class Cluster:
         if not self.reaches_node:
             raise OutOfReachError("gpu001 does not answer")
         self.writes.append((self.clock.seconds, "run", " ".join(argv)))
-        return NodeStep(NodeStepState.ENDED, 1000, exit=0, output="active\n")
+        status = 5 if argv[0] == "fleetward" and not self.mended else 0  # its checks find something
+        return NodeStep(NodeStepState.ENDED, 1000, exit=status, output="active\n")
 
     def observe(self, name: str, marker: str) -> NodeStep:
         return NodeStep(NodeStepState.ABSENT, 1000)
@@ -70,7 +72,7 @@ class Cluster:
     def advance(self, page: Page) -> RunState:
         incident = Incident(
             *(12, page.alerts[0], Severity.CRITICAL, IncidentState.OPEN, "", "gpu001", "3"),
-            {"node": "gpu001", "gpu": "3", "xid": "48"},
+            {"node": "gpu001", "gpu": "3", "xid": "48", "check": "mount_hung"},
             START,
         )
         self.journal.create(plan(page, {}, incident, Mode.AUTO, {}))
@@ -157,6 +159,14 @@ def test_a_node_that_is_down(cluster: Cluster) -> None:
     assert shortcomings(cluster, library()["node-down"]) == []
     started = next(at for at, what, argv in cluster.writes if (what, argv) == ("run", "systemctl restart slurmd"))
     assert started >= 120, "before its host had answered for a while"
+
+
+def test_an_unhealthy_node_is_out_until_its_checks_pass_and_its_jobs_go_on(cluster: Cluster) -> None:
+    assert shortcomings(cluster, library()["node-unhealthy"]) == ["jobs were not put back"]
+    assert cluster.happened() == ["drain gpu001", "resume gpu001"]
+    assert cluster.when("resume") >= MENDED_AT + 300, "before the checks had passed in several runs"
+    (claim,) = cluster.played.claims.every
+    assert (claim.kind, claim.why) == (ClaimClass.NODE_PROBLEM, "unhealthy by check mount_hung")
 
 
 def test_a_node_that_cannot_be_looked_at_is_drained_all_the_same(cluster: Cluster) -> None:
