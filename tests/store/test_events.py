@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,14 +23,13 @@ from fleetward.store.incidents import Incidents
 
 AlertMaker = Callable[..., Alert]
 Fails = Callable[[str, str], None]
-NOW = datetime.now(UTC).timestamp()
 NUMBERS = itertools.count()
 
 
 def event(key: str = "b:1", **changes: object) -> FaultEvent:
     made = FaultEvent(
         key=key,
-        at=NOW,
+        at=time.time(),
         kind=FaultKind.XID,
         code=79,
         gpu=3,
@@ -55,11 +55,12 @@ def told(incidents: Incidents, incident_id: int) -> list[str]:
 
 
 def test_it_is_kept_as_it_was_told(events: Events) -> None:
-    (new,), full = events.take("gpu002", [event()])
+    told_at = time.time()
+    (new,), full = events.take("gpu002", [event(at=told_at)])
     assert full == frozenset()
     assert events.list() == (new,)
     assert (new.node, new.key, new.code, new.gpu, new.severity) == ("gpu002", "b:1", 79, "3", Severity.FATAL)
-    assert new.at.timestamp() == pytest.approx(NOW, abs=1e-3)
+    assert new.at.timestamp() == pytest.approx(told_at, abs=1e-3)
     assert (new.action, new.blame, new.line) == ("reboot", "hardware", event().line)
 
 
@@ -80,8 +81,10 @@ def test_posts_repeated_and_in_any_order_give_the_same_record(events: Events, po
 
 
 def test_what_is_asked_for_is_what_is_listed(events: Events) -> None:
-    events.take("gpu002", [event("a", at=NOW - 7200), event("b", gpu=4), event("c", severity=Severity.INFO, gpu=None)])
-    hour = datetime.fromtimestamp(NOW - 3600, UTC)
+    events.take(
+        "gpu002", [event("a", at=time.time() - 7200), event("b", gpu=4), event("c", severity=Severity.INFO, gpu=None)]
+    )
+    hour = datetime.fromtimestamp(time.time() - 3600, UTC)
     assert {one.key for one in events.list(gpu="3")} == {"a"}
     assert {one.key for one in events.list(since=hour)} == {"b", "c"}
     assert {one.key for one in events.list(severities=[Severity.FATAL])} == {"a", "b"}
@@ -115,8 +118,8 @@ def test_it_is_told_once_in_each_incident_that_it_belongs_to(
 def test_what_came_shortly_before_an_incident_is_put_into_it_once(
     events: Events, incidents: Incidents, alert: AlertMaker
 ) -> None:
-    switch = event("b:3", at=NOW - 60, kind=FaultKind.SXID, gpu=None, code=20034, address="0000:c1:00")
-    events.take("gpu002", [event("old", at=NOW - 7200), event("b:1"), event("b:2", gpu=5), switch])
+    switch = event("b:3", at=time.time() - 60, kind=FaultKind.SXID, gpu=None, code=20034, address="0000:c1:00")
+    events.take("gpu002", [event("old", at=time.time() - 7200), event("b:1"), event("b:2", gpu=5), switch])
     opened = incidents.take([alert()])[0].incident
     incidents.take([alert(), alert(fingerprint="another", minutes=1)])
     events.take("gpu002", [event("b:1"), switch])
@@ -169,7 +172,7 @@ def test_of_a_node_that_tells_too_much_the_newest_are_kept(events: Events, monke
     monkeypatch.setattr(module, "MOST_KEPT", 3)
     events.take("gpu003", [event("a")])
     for number in range(5):
-        events.take("gpu002", [event(f"k:{number}", at=NOW - number)])
+        events.take("gpu002", [event(f"k:{number}", at=time.time() - number)])
     assert {one.key for one in events.list("gpu002")} == {"k:2", "k:3", "k:4"}
     assert [one.key for one in events.list("gpu003")] == ["a"]
 
@@ -232,7 +235,7 @@ def test_events_and_incidents_that_come_at_once_find_each_other_once(
 
 
 def test_a_gpu_is_known_by_its_address_as_it_was_told_last(events: Events) -> None:
-    events.take("gpu002", [event("a", gpu=2, at=NOW - 9), event("b"), event("c", gpu=None, at=NOW + 1)])
+    events.take("gpu002", [event("a", gpu=2, at=time.time() - 9), event("b"), event("c", gpu=None, at=time.time() + 1)])
     events.take("gpu003", [event("a", gpu=7)])
     assert events.gpus_at("gpu002", ["0000:61:00", "0000:62:00"]) == {"0000:61:00": "3"}
 
