@@ -1,0 +1,1 @@
+"""Faults of GPUs and switches as events: read, told apart, kept, pushed."""
