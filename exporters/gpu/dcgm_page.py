@@ -54,7 +54,7 @@ def render(snapshot: Snapshot, hostname: str, meaning: Callable[[int], str]) -> 
     for one in DCGM_NAMES:
         family = Family(one.name, one.help, one.counter)
         if one is XID_ERRORS:
-            writer.family(family, _last_xids(entities, snapshot.last_xids, meaning))
+            writer.family(family, _last_xids(entities, snapshot.faults.last_xids, meaning))
             continue
         lines = [
             f"{one.name}{begin} {number!r}\n"

@@ -5,8 +5,8 @@ import time
 
 import pynvml
 
+from fleetward.exporters.events.faults import XidEvent
 from fleetward.exporters.gpu.nvml_calls import NvmlObject
-from fleetward.exporters.gpu.readings import XidEvent
 
 BACK_OFF_SECONDS = 1.0
 """After an error of the event wait: a persistent one would otherwise take a whole processor."""

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
+from fleetward.exporters.gpu.faults_page import FaultsPage
 from fleetward.exporters.gpu.leftovers import leftovers
 from fleetward.exporters.gpu.mig_page import MigPage
 from fleetward.exporters.gpu.page_writer import Writer, labelled, labels_of
@@ -26,7 +27,6 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _FAMILIES: tuple[tuple[Family, tuple[tuple[int, Series], ...]], ...] = tuple(
     (family, tuple(members)) for family, members in groupby(enumerate(SERIES), key=lambda one: one[1].family)
 )
-_XIDS = Family("gpu_xid_total", "XIDs that the driver reported since this exporter began.", counter=True)
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ class Page:
 
     def __init__(self, xids_from_zero: tuple[int, ...]) -> None:
         """Count these XIDs from 0 on every GPU, so that the first one is an increase."""
-        self._from_zero = xids_from_zero
         self._begins: dict[GpuIdentity, list[str]] = {}
-        self._xid_begins: dict[GpuIdentity, dict[int, str]] = {}
+        self._faults = FaultsPage(xids_from_zero)
         self._mig = MigPage()
 
     def render(self, snapshot: Snapshot, now: float, own: OwnCost, *, openmetrics: bool = False) -> str:
@@ -59,7 +58,7 @@ class Page:
             self._numbers(writer, snapshot.gpus)
             self._mig.write(writer, snapshot.gpus)
             _driver(writer, snapshot)
-        self._xids(writer, snapshot)
+        self._faults.write(writer, snapshot.faults, (one.identity for one in snapshot.gpus))
         _jobs(writer, snapshot)
         _leftovers(writer, snapshot)
         _exporter(writer, snapshot, now, own)
@@ -86,30 +85,6 @@ class Page:
                 f"{one.family.name}{labelled({**labels_of(identity), **dict(one.labels)})} " for one in SERIES
             ]
         return begins
-
-    def _xids(self, writer: Writer, snapshot: Snapshot) -> None:
-        counts = {(event.index, event.uuid, event.xid): count for event, count in snapshot.xids.items()}
-        known = [one.identity for one in snapshot.gpus if one.identity.uuid]
-        lines = [
-            f"{begin}{float(counts.pop((identity.index, identity.uuid, xid), 0))!r}\n"
-            for identity in known
-            for xid, begin in self._xid_begin(identity).items()
-        ]
-        lines += [f"{_xid_begin(*key)}{float(count)!r}\n" for key, count in counts.items()]
-        if lines:
-            writer.head(_XIDS)
-            writer.lines += lines
-
-    def _xid_begin(self, identity: GpuIdentity) -> dict[int, str]:
-        begins = self._xid_begins.get(identity)
-        if begins is None:
-            begins = {xid: _xid_begin(identity.index, identity.uuid, xid) for xid in self._from_zero}
-            self._xid_begins[identity] = begins
-        return begins
-
-
-def _xid_begin(index: int, uuid: str, xid: int) -> str:
-    return f"{_XIDS.name}{labelled({'gpu': str(index), 'uuid': uuid, 'xid': str(xid)})} "
 
 
 def _state(writer: Writer, snapshot: Snapshot, now: float) -> None:
@@ -223,16 +198,6 @@ def _exporter(writer: Writer, snapshot: Snapshot, now: float, own: OwnCost) -> N
     single = (
         ("gpu_exporter_sweeps_total", "Looks at the GPUs so far, over all processes.", snapshot.looks),
         ("gpu_exporter_killed_total", "Processes that hung in the driver and were replaced.", snapshot.killed),
-        (
-            "gpu_exporter_kernel_log_readable",
-            "1 where XIDs are read from the kernel's log too.",
-            float(snapshot.kernel_log_readable),
-        ),
-        (
-            "gpu_exporter_strange_xids_total",
-            "XIDs in the kernel's log of an address at which no GPU has been seen.",
-            snapshot.strange_xids,
-        ),
         (
             "gpu_exporter_job_map_errors_total",
             "Files and lines of the job map that were wrong and left out.",

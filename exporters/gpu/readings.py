@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
+from fleetward.exporters.events.faults import FaultTally
+
 Values = list[float | None]
 """One number for each of SERIES in base units; None for one that this GPU or driver does not have."""
 
@@ -129,15 +131,6 @@ class CallError:
 
 
 @dataclass(frozen=True)
-class XidEvent:
-    """A fault that the driver reported on one GPU; events that are equal are counted together."""
-
-    index: int
-    uuid: str
-    xid: int
-
-
-@dataclass(frozen=True)
 class GpuJob:
     """A job that a GPU, or a part of it, works for; a word that is not known is empty."""
 
@@ -181,16 +174,10 @@ class Snapshot:
     """By index; a GPU that was seen once stays, without values where it does not answer now."""
     census: Census = Census()
     looks: int = 0
-    xids: Mapping[XidEvent, int] = field(default_factory=dict)
     errors: Mapping[CallError, int] = field(default_factory=dict)
     killed: int = 0
     """Processes that hung in the driver and were killed."""
-    kernel_log_readable: bool = False
-    """Whether XIDs are read from the kernel's log too."""
-    strange_xids: int = 0
-    """XIDs in the kernel's log of an address at which no GPU has been seen."""
-    last_xids: Mapping[str, int] = field(default_factory=dict)
-    """The newest XID of each GPU that had one, by its uuid."""
+    faults: FaultTally = field(default_factory=FaultTally)
     jobs: tuple[GpuJob, ...] = ()
     job_map_errors: int = 0
     """What was wrong in the job map so far."""

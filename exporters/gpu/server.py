@@ -5,11 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fleetward.exporters.events.service import Faults
 from fleetward.exporters.gpu.job_map import JOB_MAP, JobMap
-from fleetward.exporters.gpu.kernel_log import KERNEL_LOG, KernelLog
 from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.owners import owners as look_up_owners
 from fleetward.exporters.gpu.page import OPENMETRICS, TEXT, Page
@@ -23,7 +24,7 @@ from fleetward.exporters.web import WebServer, open_gate, serving
 from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import FaultCatalogue
-from fleetward.model.node_settings import NodeSettings
+from fleetward.model.node_settings import KERNEL_LOG, NodeSettings
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 """mallopt's names for how many pools of memory threads may open, each of which keeps what it once had, and for the size
@@ -40,6 +41,8 @@ class Options:
     interval_seconds: float = 1.0
     settings: NodeSettings = field(default_factory=NodeSettings)
     kernel_log: Path = KERNEL_LOG
+    state: Path | None = None
+    """Folder for what must survive a restart: counts, the place in the kernel's log, events that wait."""
     job_map: Path = JOB_MAP
     release_file: Path = RELEASE_FILE
     web_config: Path | None = None
@@ -62,7 +65,6 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
     open_source = _source(options.dcgm_address, options.interval_seconds)
     for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _GIVEN_BACK_BYTES)):
         ctypes.CDLL(None).mallopt(option, value)
-    log = KernelLog(options.kernel_log)
     stopped, broken = stop_on_signals(), threading.Event()
 
     def give_up() -> None:
@@ -70,21 +72,20 @@ def serve(options: Options, announce: Callable[[str], None]) -> None:
         stopped.set()
 
     release_file = ReleaseFile(options.release_file, announce)
-    watch = Watch(options.interval_seconds, give_up, log, release_file, open_source=open_source)
-    if not log.readable:
-        why = "cannot be read (is CAP_SYSLOG missing?): XIDs come from NVML alone, it is tried again"
-        announce(f"{options.kernel_log} {why}")
-    try:
+    with ExitStack() as ended:
+        watch = Watch(options.interval_seconds, give_up, release_file, open_source=open_source)
+        ended.callback(watch.stop)
+        faults = Faults(options.settings, catalogue, options.kernel_log, options.state, announce)
+        ended.callback(faults.stop)
         census = watch.start()
         if census.failure:
             raise OutOfReachError(census.failure)
+        faults.start(watch.xids, watch.devices, give_up)
         job_map = JobMap(options.job_map, options.settings.slurm_gpu_numbers)
-        page = _page(watch, job_map, catalogue, dcgm_names=options.dcgm_names)
+        page = _page(watch, faults, job_map, catalogue, dcgm_names=options.dcgm_names)
         with serving(WebServer(options.listen, "The GPUs'", page, gate)) as url:
             announce(f"serving GPU metrics on {url} every {options.interval_seconds:g} s")
             stopped.wait()
-    finally:
-        watch.stop()
     if broken.is_set():
         raise FleetwardError("the process that looks at the GPUs was killed; started again, all is looked at anew")
 
@@ -98,7 +99,7 @@ def _source(dcgm_address: str | None, interval_seconds: float) -> OpenSource:
     return dcgm_source(dcgm_address, interval_seconds)
 
 
-def _page(watch: Watch, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_names: bool) -> WebPage:
+def _page(watch: Watch, faults: Faults, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_names: bool) -> WebPage:
     """Return what makes the page of now, in OpenMetrics for one who takes it."""
     page = Page(catalogue.fatal_xids())
     dcgm_page = _dcgm_renderer(catalogue) if dcgm_names else None
@@ -110,7 +111,7 @@ def _page(watch: Watch, job_map: JobMap, catalogue: FaultCatalogue, *, dcgm_name
         jobs, errors = job_map.look(snapshot.gpus)
         pids = (process.pid for one in snapshot.gpus for process in one.processes)
         owners = look_up_owners(pids) if job_map.whole else None
-        snapshot = replace(snapshot, jobs=jobs, job_map_errors=errors, owners=owners)
+        snapshot = replace(snapshot, faults=faults.tally(), jobs=jobs, job_map_errors=errors, owners=owners)
         text = page.render(snapshot, time.monotonic(), watch.cost(), openmetrics=openmetrics)
         if dcgm_page:
             text += dcgm_page(snapshot)

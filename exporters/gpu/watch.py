@@ -1,29 +1,25 @@
 """Looking at the GPUs apart from whoever asks: lanes that are watched and replaced, and what they see put together."""
 
-import json
-import os
-import select
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from fleetward.exporters.events.faults import Device
+from fleetward.exporters.events.kernel_lines import bus_address
 from fleetward.exporters.gpu.forks import Forks, ForksGoneError
-from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid, bus_address
 from fleetward.exporters.gpu.lane import MOST_GPUS, Boards, run_lane
 from fleetward.exporters.gpu.lanes import Assign, Kill, Lanes, Order, Start
 from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.own_cost import own_cost
 from fleetward.exporters.gpu.page import OwnCost
-from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot, XidEvent
+from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot
 from fleetward.exporters.gpu.release import Absence, ReleaseFile
 from fleetward.exporters.gpu.source import OpenSource
-from fleetward.exporters.gpu.xids import Source, XidCounts
 
 STEP_SECONDS = 0.2
-WAIT_SECONDS = 1.0
-"""How long one wait for an XID lasts at most, and so how long stopping takes."""
+STOP_SECONDS = 2.0
 SLACK_SECONDS = 2.0
 """How much later than two intervals a look may be until the GPU counts as not answering."""
 FIRST_LOOK_SECONDS = 10.0
@@ -38,7 +34,6 @@ class Watch:
         self,
         interval_seconds: float,
         broken: Callable[[], None],
-        kernel_log: KernelLog,
         release: ReleaseFile,
         clock: Callable[[], float] = time.monotonic,
         open_source: OpenSource = Nvml,
@@ -55,27 +50,17 @@ class Watch:
         self._running: dict[int, float] = {}
         """Lanes with a process, and since when."""
         self._stale_after = 2 * interval_seconds + SLACK_SECONDS
-        self._kernel_log = kernel_log
         self._release, self._absence = release, Absence(FIRST_LOOK_SECONDS)
         self._clock = clock
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._xids = XidCounts()
-        self._strange_xids = 0
         self._looks = 0
         self._errors: Counter[CallError] = Counter()
         """Of lanes that are gone."""
         self._known: dict[str, GpuIdentity] = {}
         self._count = 0
         self._cost, self._cost_until = OwnCost(0, 0, 0, 0), 0.0
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
-            for name, work in (
-                ("gpu-lanes", self._step_until_stopped),
-                ("gpu-xid", self._count_xids_until_stopped),
-                ("kernel-log", self._read_kernel_log_until_stopped),
-            )
-        ]
+        self._thread = threading.Thread(target=self._step_until_stopped, name="gpu-lanes", daemon=True)
 
     def start(self) -> Census:
         """Start looking, and return what the driver says of itself; empty where it does not answer in time.
@@ -83,21 +68,19 @@ class Watch:
         Where the GPUs are released it is not asked.
         """
         self._take_release(self._clock())
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         until = self._clock() + FIRST_LOOK_SECONDS
         while self._clock() < until and self._absence.until is None:
             if self._boards.all_seen():
-                self.snapshot()  # so that an XID in the kernel's log finds its GPU before the first scrape
                 return Census(*(self._boards.census.read(0) or ()))
             time.sleep(0.01)
         return Census()
 
     def stop(self) -> None:
-        """End threads and processes; a process that hangs in the driver is left to the kernel."""
+        """End thread and processes; a process that hangs in the driver is left to the kernel."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join(2 * WAIT_SECONDS)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_SECONDS)
         self._forks.close()
 
     def snapshot(self) -> Snapshot:
@@ -116,14 +99,22 @@ class Watch:
                 gpus=gpus,
                 census=census,
                 looks=looks,
-                xids=self._xids.counts(),
                 errors=errors,
                 killed=self._lanes.killed,
-                kernel_log_readable=self._kernel_log.readable,
-                strange_xids=self._strange_xids,
-                last_xids=self._xids.last(),
                 released_until=released_until,
             )
+
+    @property
+    def xids(self) -> int:
+        """Return the pipe on which XIDs come: an XidEvent a line, as JSON."""
+        return self._boards.xids
+
+    def devices(self) -> Mapping[str, Device]:
+        """Return the GPUs that have been seen, by the PCI address that the kernel writes."""
+        self.snapshot()
+        with self._lock:
+            known = tuple(self._known.values())
+        return {bus_address(one.pci_bus_id): Device(one.index, one.uuid) for one in known if one.pci_bus_id}
 
     def cost(self) -> OwnCost:
         """Return what all processes of this exporter take; looked at anew every COST_SECONDS."""
@@ -163,20 +154,17 @@ class Watch:
             return GpuReading(identity, None, failure=f"no answer for {age:.0f} s", taken_at=reading.taken_at)
         return replace(reading, identity=identity)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Do a thread's work; where it ends before its time, whatever the reason, so does all."""
+    def _step_until_stopped(self) -> None:
+        """Step; where this ends before its time, whatever the reason, so does all."""
         try:
-            work()
+            while not self._stop.is_set():
+                self._step(self._clock())
+                self._stop.wait(STEP_SECONDS)
         except ForksGoneError:
             return
         finally:
             if not self._stop.is_set():
                 self._broken()
-
-    def _step_until_stopped(self) -> None:
-        while not self._stop.is_set():
-            self._step(self._clock())
-            self._stop.wait(STEP_SECONDS)
 
     def _step(self, now: float) -> None:
         ended = self._forks.ended()
@@ -219,32 +207,3 @@ class Watch:
             self._boards.clear(lane)
             self._looks += looks
             self._errors.update({CallError(function, code): count for function, code, count in failed})
-
-    def _count_xids_until_stopped(self) -> None:
-        told = b""
-        while not self._stop.is_set():
-            if not select.select([self._boards.xids], [], [], WAIT_SECONDS)[0]:
-                continue
-            *lines, told = (told + os.read(self._boards.xids, 65536)).split(b"\n")
-            for line in lines:
-                with self._lock:
-                    self._xids.add(XidEvent(*json.loads(line)), Source.NVML, self._clock())
-
-    def _read_kernel_log_until_stopped(self) -> None:
-        while not self._stop.is_set():
-            found = self._kernel_log.wait(WAIT_SECONDS)
-            if found is not None:
-                with self._lock:
-                    self._take(found)
-        self._kernel_log.close()
-
-    def _take(self, found: KernelXid) -> None:
-        at_address = (
-            one for one in self._known.values() if one.pci_bus_id and bus_address(one.pci_bus_id) == found.address
-        )
-        identity = next(at_address, None)
-        if identity is None:
-            self._strange_xids += 1
-        else:
-            source = Source.KERNEL_WORDS if found.implied else Source.KERNEL
-            self._xids.add(XidEvent(identity.index, identity.uuid, found.xid), source, self._clock())

@@ -49,6 +49,13 @@ def exporter() -> None:
     help="Where XIDs are read from, besides NVML.",
 )
 @click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where counts of XIDs, the place in the kernel's log and events that no daemon has taken outlast a restart; "
+    "without it each start begins anew.",
+)
+@click.option(
     "--job-map",
     type=click.Path(path_type=Path),
     default="/run/fleetward/jobs",
@@ -91,6 +98,7 @@ def gpu(
     interval: float,
     settings: Path,
     kernel_log: Path,
+    state: Path | None,
     job_map: Path,
     release_file: Path,
     dcgm_names: bool,
@@ -112,6 +120,7 @@ def gpu(
         interval_seconds=interval,
         settings=read_node_settings(settings),
         kernel_log=kernel_log,
+        state=state,
         job_map=job_map,
         release_file=release_file,
         web_config=web_config,

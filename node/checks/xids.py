@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fleetward.exporters.gpu.kernel_log import KernelSxid, KernelXid, parse_record
+from fleetward.exporters.events.kernel_lines import KernelSxid, KernelXid, parse_record
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity, Verdict
 from fleetward.node.checking import Asked, check
 from fleetward.node.probes.kernel_log import KERNEL_LOG, KernelRecords, Record

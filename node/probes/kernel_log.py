@@ -5,7 +5,7 @@ import re
 import stat
 from dataclasses import dataclass
 
-from fleetward.exporters.gpu.kernel_log import RECORD_BYTES
+from fleetward.exporters.events.kernel_lines import RECORD_BYTES
 from fleetward.node.checking import Probe
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import fleetward
-from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS
+from fleetward.exporters.events.kernel_lines import FELL_OFF_THE_BUS
 from fleetward.exporters.slurm.states import OUTCOMES, OWNERS, STATES
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.inventory import read_fleet

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from played_nvml import PlayedNode, build
 
+from fleetward.exporters.events.faults import FaultTally, XidEvent
 from fleetward.exporters.gpu.readings import (
     CallError,
     Census,
@@ -15,7 +16,6 @@ from fleetward.exporters.gpu.readings import (
     GpuReading,
     Snapshot,
     Values,
-    XidEvent,
 )
 from fleetward.exporters.gpu.series_list import BY_KEY
 
@@ -56,7 +56,7 @@ class Recorded:
     def snapshot(self, lost: frozenset[int] = frozenset(), xids: dict[XidEvent, int] | None = None) -> Snapshot:
         census = Census(3, "570.133.20", "12.570.133.20", "12.8")
         errors = {CallError("DeviceGetHandleByIndex", 15): 4}
-        return Snapshot(self.gpus(lost), census, 7, xids or {}, errors, killed=1)
+        return Snapshot(self.gpus(lost), census, 7, errors, killed=1, faults=FaultTally(xids=xids or {}))
 
 
 @pytest.fixture

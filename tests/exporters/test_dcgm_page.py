@@ -14,6 +14,7 @@ from played_exporter import Exporter, running, wait_until
 from played_nvml import PlayedNode
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from fleetward.exporters.events.faults import FaultTally
 from fleetward.exporters.gpu.dcgm_names import DCGM_NAMES
 from fleetward.exporters.gpu.dcgm_page import nvml_bus_id, render
 from fleetward.exporters.gpu.readings import Census, GpuIdentity, GpuJob, GpuReading, Snapshot
@@ -182,7 +183,7 @@ def test_a_gpu_has_a_series_for_each_of_its_jobs_and_an_instance_is_no_gpu(recor
 
 
 def test_the_last_xid_is_told_with_its_meaning_also_of_a_lost_gpu(recorded: "Recorded") -> None:
-    snapshot = replace(recorded.snapshot(lost=frozenset({1})), last_xids={"GPU-1": 79})
+    snapshot = replace(recorded.snapshot(lost=frozenset({1})), faults=FaultTally(last_xids={"GPU-1": 79}))
     found = {
         labels["gpu"]: (value, labels["err_code"], labels["err_msg"])
         for labels, value in rows(page(snapshot), "DCGM_FI_DEV_XID_ERRORS")

@@ -14,8 +14,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from fleetward.exporters.events.faults import XidEvent
 from fleetward.exporters.gpu.page import OwnCost, Page
-from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot, XidEvent
+from fleetward.exporters.gpu.readings import GpuIdentity, GpuJob, GpuReading, Snapshot
 from fleetward.exporters.gpu.series import Call, Family, FieldValue, Gpm, Series
 from fleetward.exporters.gpu.series_list import SERIES
 from fleetward.exporters.gpu.series_load import CLOCK_EVENT_REASONS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleetward.exporters.gpu.kernel_log import KernelXid, parse_record
+from fleetward.exporters.events.kernel_lines import KernelXid, parse_record
 from fleetward.lab import fault_kinds
 from fleetward.lab.fault_kinds import FABRIC_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS, Fault, change_of
 from fleetward.lab.scenario import Scenario

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleetward.exporters.gpu.kernel_log import KernelXid, parse_record
+from fleetward.exporters.events.kernel_lines import KernelXid, parse_record
 from fleetward.lab.scenario import BUSES, KERNEL_WORDS, MAX_GPUS, Scenario, kernel_lines
 
 

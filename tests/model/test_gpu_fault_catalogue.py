@@ -5,7 +5,7 @@ import re
 import pynvml
 import pytest
 
-from fleetward.exporters.gpu.kernel_log import KernelSxid, KernelXid, parse_record
+from fleetward.exporters.events.kernel_lines import KernelSxid, KernelXid, parse_record
 from fleetward.exporters.gpu.series_load import CLOCK_EVENT_REASONS
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity, SxidEntry, XidEntry

@@ -18,7 +18,7 @@ from played_exporter import Exporter, kernel_log, log, running
 from played_nvml import PlayedNode
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from fleetward.exporters.gpu.kernel_log import KernelSxid, parse_record
+from fleetward.exporters.events.kernel_lines import KernelSxid, parse_record
 from fleetward.lab import fault_kinds
 from fleetward.lab.fault_kinds import FABRIC_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS, Change, Fault, change_of
 from fleetward.lab.scenario import Scenario
@@ -316,7 +316,7 @@ def changes(before: Mapping[Sample, float], after: Mapping[Sample, float]) -> di
 
 def silenced(before: Mapping[Sample, float], gpus: frozenset[int]) -> dict[str, float]:
     """Return the changes where all series of these GPUs disappear, without the ones that stay."""
-    stay = {"gpu_up", "gpu_xid_total", "gpu_job_info"}
+    stay = {"gpu_up", "gpu_xid_total", "gpu_xid_last_timestamp_seconds", "gpu_job_info"}
     numbers = {str(index) for index in gpus}
     gone = {key: value for key, value in before.items() if key[0] in stay or dict(key[1]).get("gpu") not in numbers}
     return changes(before, gone)
@@ -324,7 +324,8 @@ def silenced(before: Mapping[Sample, float], gpus: frozenset[int]) -> dict[str, 
 
 def expected(signals: Signals, before: Mapping[Sample, float]) -> dict[str, float]:
     others = {f"gpu_up gpu={index}": -1.0 for index in signals.silent - {GPU}}
-    return {**silenced(before, signals.silent), **signals.series, **others, **signals.node}
+    times = {name.replace("_total", "_last_timestamp_seconds"): GROWS for name in signals.series if "gpu_xid" in name}
+    return {**silenced(before, signals.silent), **signals.series, **times, **others, **signals.node}
 
 
 def same(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 
-from fleetward.exporters.gpu.kernel_log import FELL_OFF_THE_BUS
+from fleetward.exporters.events.kernel_lines import FELL_OFF_THE_BUS
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.model.gpu_faults import Severity
 from fleetward.runbooks.library import library

@@ -77,7 +77,11 @@ def test_it_comes_back_with_the_host(on: On) -> None:
     assert on("gpu001").service("fleetward-gpu-exporter").is_enabled
 
 
-def test_it_comes_back_when_it_is_killed(on: On) -> None:
+def test_it_comes_back_when_it_is_killed_and_still_knows_what_it_counted(on: On, address: Address) -> None:
+    before = of("gpu_xid_total", metrics(address))
+    assert sum(before) > 0
     on("gpu001").check_output("systemctl kill --signal=KILL fleetward-gpu-exporter")
     time.sleep(8)
     assert on("gpu001").service("fleetward-gpu-exporter").is_running
+    assert of("gpu_xid_total", metrics(address)) == before
+    assert metrics(address)["gpu_exporter_state_writable"] == 1
