@@ -122,9 +122,7 @@ class Push:
         self._untold_refusals += len(refused)
         if refused and self._clock() - self._refusals_told >= TOLD_SECONDS:
             key, why = next(iter(refused.items()))
-            self._tell(
-                f"{self._untold_refusals} events of faults will never be at {self._address.url}, such as {key}: {why}"
-            )
+            self._tell(f"events that {self._address.url} will not have: {self._untold_refusals}, such as {key}: {why}")
             self._untold_refusals, self._refusals_told = 0, self._clock()
 
     def _is_wrong(self, why: str) -> None:
