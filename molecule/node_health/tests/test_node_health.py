@@ -14,6 +14,10 @@ On = Callable[[str], Host]
 Address = Callable[[str], str]
 SCENARIO = "/etc/fleetward/nvml/scenario.conf"
 METRICS = "/var/lib/prometheus/node-exporter/fleetward_health.prom"
+JOB_MAP = "/run/fleetward/jobs"
+RELEASE = "/run/fleetward/release"
+OVER = 67_000_000
+"""No job of the scenario gets so high a number."""
 
 
 def program(on: On) -> str:
@@ -106,3 +110,50 @@ def test_the_profile_is_what_the_inventory_declares(on: On) -> None:
         "gpu_count": "healthy",
         "gpu_power_limit": "healthy",
     }
+
+
+@pytest.fixture
+def left_over(on: On) -> Iterator[str]:
+    """Write a job into the map as prolog would have done an hour ago; no epilog comes."""
+    line = f"{JOB_MAP}/.parts/6/{OVER}"
+    on("gpu001").check_output(f"mkdir -p {JOB_MAP}/.parts/6 && printf '{OVER}\\tnode=gpu001\\n' >{line}")
+    on("gpu001").check_output(f"cp {line} {JOB_MAP}/6 && touch --date='1 hour ago' {line}")
+    yield line
+    on("gpu001").check_output(f"rm -f {line} {JOB_MAP}/6")
+
+
+def test_a_job_whose_epilog_never_came_leaves_the_job_map(on: On, left_over: str) -> None:
+    done = on("gpu001").run("systemctl start fleetward-job-map.service")  # it waits up to a minute by itself
+    said = on("gpu001").check_output("journalctl --no-pager --unit fleetward-job-map --lines 20")
+    assert done.rc == 0, said
+    assert not on("gpu001").file(left_over).exists, said
+    assert not on("gpu001").file(f"{JOB_MAP}/6").exists
+    shown = on("gpu001").check_output("systemctl show --value --property ExecMainStatus fleetward-job-map")
+    assert shown == "0", "Slurm was not to be asked"
+
+
+def test_the_job_map_is_mended_again_and_again(on: On) -> None:
+    timer = on("gpu001").service("fleetward-job-map.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    assert "fleetward-job-map.service" in on("gpu001").check_output("systemctl list-timers --no-pager")
+
+
+def test_what_root_asks_of_the_exporter_is_read_by_a_user_without_rights(on: On) -> None:
+    folder = on("gpu001").file(RELEASE)
+    assert (folder.user, folder.group, folder.mode) == ("root", "root", 0o755)
+    file = f"{RELEASE}/gpu-exporter.json"
+    confined = "systemd-run --pipe --wait --quiet -p DynamicUser=yes -p ProtectSystem=strict -p CapabilityBoundingSet="
+    try:
+        on("gpu001").check_output("fleetward release --seconds 60")
+        asked = json.loads(on("gpu001").check_output(f"{confined} cat {file}"))
+        assert 0 < asked["until"] - float(on("gpu001").check_output("date +%s")) <= 60
+    finally:
+        on("gpu001").check_output("fleetward release --end")
+    assert not on("gpu001").file(file).exists
+
+
+def test_the_folder_of_such_requests_comes_back_with_the_host(on: On) -> None:
+    on("gpu001").check_output(f"rm -r {RELEASE}")
+    on("gpu001").check_output(f"systemd-tmpfiles --create --boot --prefix={RELEASE}")
+    assert on("gpu001").file(RELEASE).mode == 0o755
