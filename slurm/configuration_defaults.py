@@ -7,6 +7,8 @@ from fleetward.slurm.configuration_scripts import EPILOG, PROLOG
 
 HEALTH_CHECK = "/usr/local/libexec/fleetward/health_check"
 """What slurmd runs on each node of NODE_HEALTH_GROUP; the role node_health puts it there."""
+MOST_CHECKED_AT_ONCE = 1000
+"""Nodes; the checks of a larger fleet are spread over the interval, by slurmctld."""
 JWT_KEY_FILE = "/var/lib/slurm/jwt_hs256.key"
 
 _DEFAULTS: Mapping[str, str] = {
@@ -65,11 +67,12 @@ def slurm_defaults(fleet: Fleet) -> dict[str, str]:
     if gpu_models(fleet):
         parameters |= {"GresTypes": "gpu", "Prolog": PROLOG, "Epilog": EPILOG}
     if fleet.members(NODE_HEALTH_GROUP):
+        at_once = len(fleet.members(SLURM_NODE_GROUP))
         # Not below 60 s: newer Slurms refuse an interval that is no longer than what a check may take.
         parameters |= {
             "HealthCheckProgram": HEALTH_CHECK,
             "HealthCheckInterval": "120",
-            "HealthCheckNodeState": "ANY",
+            "HealthCheckNodeState": "ANY,CYCLE" if at_once > MOST_CHECKED_AT_ONCE else "ANY",
         }
     if any(node.leaf_switch for node in fleet.members(SLURM_NODE_GROUP)):
         parameters["TopologyPlugin"] = "topology/tree"

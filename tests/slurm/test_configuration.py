@@ -146,6 +146,13 @@ def test_slurm_runs_checks_where_nodes_are_in_the_group() -> None:
     assert "HealthCheckProgram" not in parameters(render(fleet(node("n1")))["slurm.conf"])
 
 
+@pytest.mark.parametrize(("count", "state"), [(1000, "ANY"), (1001, "ANY,CYCLE")])
+def test_the_checks_of_a_large_fleet_are_spread_over_their_interval(count: int, state: str) -> None:
+    nodes = [node(f"n{number:04d}", CPU) for number in range(count)]
+    large = fleet(*nodes, node_health=[each.name for each in nodes])
+    assert parameters(render(large)["slurm.conf"])["HealthCheckNodeState"] == state
+
+
 def test_device_files_are_named_once_for_each_kind_of_gpu() -> None:
     other = replace(H100, name="other", gpu=replace(GPU, model="a100"))
     found = lines(render(fleet(node("n1"), node("n2"), node("n3", other), node("n4", CPU)))["gres.conf"], "NodeName")
