@@ -94,6 +94,13 @@ MUTANTS = (
         "test_it_listens_on_the_fleets_address_alone",
     ),
     Mutant(
+        "node_health",
+        "templates/tmpfiles.conf.j2",
+        "d {{ __node_health_release_folder }} 0755 root root -\n",
+        "d {{ __node_health_release_folder }} 0700 root root -\n",
+        "test_what_root_asks_of_the_exporter_is_read_by_a_user_without_rights",
+    ),
+    Mutant(
         "gpu_exporter",
         "templates/fleetward-gpu-exporter.service.j2",
         "Restart=on-failure\n",
