@@ -30,8 +30,8 @@ LIBRARY = Path(fleetward.__file__).parent / "runbooks/library"
 ROLE = Path(fleetward.__file__).parent / "roles/prometheus"
 PAGES = "http://head.test:9720"
 ALERTS = {
-    *("GpuXidFatal", "GpuOffBus", "GpuCountWrong", "NodeDown", "NodeDrainedWithoutIncident"),
-    *("NodeUnhealthy", "NodeDegraded", "NodeHealthStale", "NodeReportsRefused"),
+    *("GpuXidFatal", "GpuOffBus", "GpuCountWrong", "GpuLeftoverProcesses", "NodeDown", "NodeDrainedWithoutIncident"),
+    *("NodeUnhealthy", "NodeDegraded", "NodeHealthStale", "NodeReportsRefused", "NodeDrainedItself"),
     *("SlurmControllerDown", "ExporterDown", "TargetMissing", "Watchdog", "JobFailureRatioHigh"),
 }
 
