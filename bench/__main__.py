@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import check, command, exporter, lab, loop, render, screen
+from bench import check, command, events, exporter, lab, loop, render, screen
 from bench.figures import Figure, print_figures
 
 
@@ -14,6 +14,7 @@ def main() -> int:
         "render": render.measure,
         "screen": screen.measure,
         "exporter": exporter.measure,
+        "events": events.measure,
         "check": check.measure,
         "lab": lab.measure,
         "loop": loop.measure,

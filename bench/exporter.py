@@ -75,8 +75,8 @@ def measure() -> list[Figure]:
         ]
         peer_command = [str(_peer()), "--bind-address", "127.0.0.1", "--port", str(PEER_PORT), "--interval", "1"]
         with (
-            _running([*ours_command, "--listen", f"127.0.0.1:{OURS_PORT}"], OURS_PORT, environment) as ours,
-            _running(peer_command, PEER_PORT, environment) as peer,
+            running([*ours_command, "--listen", f"127.0.0.1:{OURS_PORT}"], OURS_PORT, environment) as ours,
+            running(peer_command, PEER_PORT, environment) as peer,
         ):
             cpu, idle = _cpu_percent(ours, peer), [one.memory_mb() for one in (ours, peer)]
             scrapes = _scrape_ms(ours, peer)
@@ -114,7 +114,8 @@ def _peer() -> Path:
 
 
 @contextmanager
-def _running(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[Exporter]:
+def running(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[Exporter]:
+    """Run an exporter until it serves, and end it behind what is done with it."""
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             until = time.monotonic() + READY_SECONDS
