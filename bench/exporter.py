@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ GPUS = 8
 SCRAPES = 300
 CPU_SECONDS = 20.0
 READY_SECONDS = 20.0
+_MAPPING = r"^[0-9a-f]+-[0-9a-f]+ \S+ ([0-9a-f]+ \S+ [1-9]\d* +/[^\n]*)\n.*?^Rss: +(\d+) kB$.*?^Anonymous: +(\d+) kB$"
+"""Of /proc/PID/smaps: place and name of a mapped file, how much of it is resident, and how much was written to."""
 OURS_PORT, PEER_PORT = 19400, 19401
 
 
@@ -46,9 +49,17 @@ class Exporter:
         return sum(int(told[11]) + int(told[12]) for told in fields) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self) -> float:
-        """Return the memory of all its processes; pages that they share count once."""
-        text = "".join(Path(f"/proc/{one}/smaps_rollup").read_text() for one in self._processes())
-        return sum(int(kib) for kib in re.findall(r"^Pss: +(\d+) kB", text, re.MULTILINE)) / 1024
+        """Return the memory of all its processes; what they share counts once.
+
+        Pages of files count whole, also where others have the same file open: else it would matter who else runs.
+        """
+        anonymous, of_files = 0, Counter[str]()
+        for one in self._processes():
+            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+            anonymous += sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB", rollup, re.MULTILINE)))
+            mappings = re.findall(_MAPPING, Path(f"/proc/{one}/smaps").read_text(), re.MULTILINE | re.DOTALL)
+            of_files |= Counter({mapping: int(rss) - int(own) for mapping, rss, own in mappings})
+        return (anonymous + of_files.total()) / 1024
 
     def series(self) -> float:
         """Return how many series a GPU has, those of XIDs left out."""

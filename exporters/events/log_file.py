@@ -1,7 +1,6 @@
 """An ordinary file with the kernel's records, one a line: emptied, replaced or half written, it is followed."""
 
 import os
-import secrets
 import zlib
 from pathlib import Path
 from typing import Any
@@ -118,4 +117,4 @@ def _before(file: int, offset: int) -> bytes:
 
 def _generation() -> str:
     """Return a name for one content of the file: the same place in another content is another record."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()

@@ -1,6 +1,6 @@
 """From what sources tell to events: each fault counted once, classified, on disk, and only then to be pushed."""
 
-import secrets
+import os
 import threading
 import time
 from collections import Counter
@@ -48,7 +48,7 @@ class Recorder:
         self._state, self._journal, self._catalogue, self._push = state, journal, catalogue, push
         self._clocks = clocks or Clocks()
         self._began = self._clocks.steady()
-        self._run = secrets.token_hex(8)
+        self._run = os.urandom(8).hex()
         self._told_by_nvml = 0
         self._outcomes: Counter[str] = Counter(dict.fromkeys(("taken", "refused", "dropped"), 0) if push else {})
         self._disk = threading.Lock()
