@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from fleetward.model.incidents import Alert, AlertStatus, Incident, Severity
 from fleetward.store import event_telling, incident_rows, timeline, words
 from fleetward.store.database import Connection, the_row
+from fleetward.store.joining import IncidentKey, joined, rank
 from fleetward.store.locks import lock_incidents
 
 ALERTMANAGER = "alertmanager"
 LONGEST_SUMMARY = 500
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class IncidentKey:
-    """What makes two alerts the same incident."""
-
-    alert_name: str
-    node: str = ""
-    gpu: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +50,13 @@ def take(
     page: Callable[[str], str] = no_page,
     key: Callable[[Alert], IncidentKey] = key_of,
 ) -> tuple[Taken, ...]:
-    """Take a delivery in; returned is one entry per incident that it speaks of, in the order of their keys."""
+    """Take a delivery in; returned is one entry per incident that it speaks of, in the order of their keys.
+
+    What tells most of a fault is taken first, so that the rest of it finds its incident.
+    """
     lock_incidents(connection)
     taken: dict[int, Taken] = {}
-    for alert in sorted(delivery.alerts, key=lambda one: (_fit(key(one)), one.starts_at, one.fingerprint)):
+    for alert in sorted(delivery.alerts, key=lambda one: (rank(one), _fit(key(one)), one.starts_at, one.fingerprint)):
         this = _take(connection, alert, _fit(key(alert)), page, delivery.reported_by)
         if this is None:
             continue
@@ -69,7 +64,7 @@ def take(
         taken[this.incident.id] = Taken(
             this.incident, opened=before.opened or this.opened, changed=before.changed or this.changed
         )
-    return tuple(taken.values())
+    return tuple(sorted(taken.values(), key=lambda one: (one.incident.alert_name, one.incident.node, one.incident.gpu)))
 
 
 def _take(
@@ -87,7 +82,7 @@ def _take(
             return None
         incident_id, opened = int(known["incident"]), False
     else:
-        incident_id, opened = _join(connection, alert, key, page)
+        incident_id, opened = _join(connection, alert, joined(connection, alert, key), page)
     connection.execute(
         "insert into alerts (fingerprint, starts_at, incident, status, labels, annotations, ends_at, reported_by)"
         " values (%(fingerprint)s, %(starts_at)s, %(incident)s, %(status)s, %(labels)s, %(annotations)s, %(ends_at)s,"

@@ -6,7 +6,8 @@ from fleetward.model.errors import ConflictError
 from fleetward.model.incidents import Alert, Incident, IncidentState, TimelineEntry
 from fleetward.store import deliveries, incident_rows, timeline, words
 from fleetward.store.database import Connection, Database
-from fleetward.store.deliveries import Delivery, IncidentKey, Taken, key_of, no_page
+from fleetward.store.deliveries import Delivery, Taken, key_of, no_page
+from fleetward.store.joining import IncidentKey
 
 
 class Incidents:
@@ -25,7 +26,8 @@ class Incidents:
         """Take a delivery of alerts in, all or nothing; `page` names the page of a rule by the rule's name.
 
         What was said before of an alert (its fingerprint, when it began, whether it fires) is not taken twice. A new
-        one joins the incident that is not closed and has its key, else it opens one. One that fires again although it
+        one joins the incident that is not closed and has its key, or that is about the same fault (`joining.joined`),
+        else it opens one. One that fires again although it
         was resolved, as after Prometheus was away, counts as new. A resolved one that never fired here is left out.
         Returned is one entry per incident that the delivery speaks of, in the order of their keys.
         """

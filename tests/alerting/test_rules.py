@@ -24,6 +24,7 @@ from fleetward.node.check_list import BY_ID
 from fleetward.node.results import Status
 from fleetward.server.health_alerts import DEGRADED, OF_A_GPU, OF_A_NODE, UNHEALTHY
 from fleetward.slurm.configuration import SCRAPE_JOBS, render
+from fleetward.store.joining import JOINS, JOINS_ANY_GPU
 
 ALERTING = Path(fleetward.__file__).parent / "alerting"
 LIBRARY = Path(fleetward.__file__).parent / "runbooks/library"
@@ -165,6 +166,10 @@ def test_what_a_node_reports_and_what_prometheus_sees_of_it_get_the_same_name() 
     assert read(ALERTING / "thresholds.yml")["node_checks_of_gpu_alerts"] == sorted(elsewhere)
     assert set(elsewhere) <= set(BY_ID)
     assert {*elsewhere.values(), UNHEALTHY, DEGRADED} <= ALERTS
+
+
+def test_the_alerts_that_join_incidents_of_other_names_are_rules() -> None:
+    assert {*JOINS, *JOINS_ANY_GPU, *(name for names in JOINS.values() for name in names)} <= ALERTS
 
 
 @pytest.mark.parametrize(

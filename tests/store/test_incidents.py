@@ -15,8 +15,8 @@ from fleetward.model.incidents import Alert, AlertStatus, IncidentState, Severit
 from fleetward.model.runs import Mode, RunState, StepState
 from fleetward.store.claims import Claims
 from fleetward.store.database import Database
-from fleetward.store.deliveries import IncidentKey
 from fleetward.store.incidents import Incidents
+from fleetward.store.joining import IncidentKey
 from fleetward.store.runs import NewRun, Runs
 
 AlertMaker = Callable[..., Alert]
