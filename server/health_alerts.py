@@ -5,47 +5,79 @@ that one trouble is one incident, whoever tells of it first.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fleetward.model.incidents import Alert, AlertStatus, Severity
 from fleetward.model.node_reports import ALERT_SOURCE, HealthReport, ReportedFinding
-from fleetward.store.health_reports import Judgement
+from fleetward.server.gpu_places import address_of, gpu_of, places_of, xid_of
+from fleetward.store.health_reports import Judgement, Known
 
 UNHEALTHY, DEGRADED = "NodeUnhealthy", "NodeDegraded"
-OF_A_GPU: Mapping[str, str] = {"gpu_lost": "GpuOffBus", "pci_gpu_off_bus": "GpuOffBus", "xid_off_bus": "GpuOffBus"}
+OF_A_GPU: Mapping[str, str] = {
+    **dict.fromkeys(("gpu_lost", "gpu_requires_reset", "pci_gpu_off_bus", "xid_off_bus"), "GpuOffBus"),
+    **dict.fromkeys(("xid_gpu", "xid_memory", "xid_nvlink", "xid_recovery"), "GpuXidFatal"),
+}
 """Checks of which Prometheus has a rule about one GPU, where they find it unhealthy."""
-OF_A_NODE: Mapping[str, str] = {"gpu_count": "GpuCountWrong", "pci_gpu_count": "GpuCountWrong"}
+OF_A_NODE: Mapping[str, str] = dict.fromkeys(("gpu_count", "gpu_driver", "pci_gpu_count"), "GpuCountWrong")
 """Checks of which it has one about the whole node."""
+BETWEEN_JOBS = frozenset({"gpu_memory_between_jobs", "gpu_process_between_jobs"})
+"""Checks that are run around jobs alone."""
+UNNAMED_SECONDS = 60.0
+"""How long an XID at an address that nobody names is left for a later report; events and Prometheus name the GPU."""
+MOST_SILENT = 3
+"""After so many reports that might have named a check and did not, it is not run any more, and its alerts end."""
 LONGEST_EVIDENCE = 2000
-_GPU = re.compile(r"GPU (\d{1,3})", re.ASCII)
-_ADDRESS = re.compile(r"([0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.[0-7])?", re.ASCII)
 _WORST_FIRST = ("unhealthy", "degraded")
 
 
 def addresses_of(report: HealthReport) -> frozenset[str]:
     """Return the PCI addresses that have to be known as GPUs before the report's alerts can be named."""
-    named = (_ADDRESS.fullmatch(one.entity) for one in _wrong(report) if one.check in OF_A_GPU)
-    return frozenset(match[1] for match in named if match)
+    return frozenset(address for one in _wrong(report) if (address := address_of(one.entity)))
 
 
-def judge(node: str, report: HealthReport, firing: Sequence[Alert], gpus: Mapping[str, str]) -> Judgement:
+def judge(node: str, report: HealthReport, known: Known, gpus: Mapping[str, str]) -> Judgement:
     """Say what a report changes of what fires by the node's earlier reports.
 
     Only what is the node's own problem counts. What is unknown neither fires nor resolves, and what this run did not
-    check stays as it was. `gpus` are the indices of GPUs by their PCI addresses, as far as they are known.
+    check stays as it was, until MOST_SILENT runs did not. `gpus` are the indices of GPUs by their PCI addresses, as far
+    as events name them.
     """
     at = datetime.fromtimestamp(report.at, UTC)
-    known = {alert.fingerprint: alert for alert in firing}
-    found = {alert.fingerprint: alert for alert in (_alert(node, one, at, gpus) for one in _wrong(report))}
-    begun = tuple(alert for fingerprint, alert in found.items() if fingerprint not in known)
+    wrong = tuple(_wrong(report))
+    places = places_of(wrong, gpus, known.reported, known.others)
+    firing = {alert.fingerprint: alert for alert in known.reported}
+    told = (_alert(node, one, at, places) for one in wrong if not _waits(one, places, known.reported))
+    found = {alert.fingerprint: alert for alert in told}
+    silent = _silent(report, known)
+    begun = tuple(alert for fingerprint, alert in found.items() if fingerprint not in firing)
     ended = tuple(
         Alert(alert.fingerprint, AlertStatus.RESOLVED, alert.labels, alert.annotations, alert.starts_at, at)
-        for fingerprint, alert in known.items()
-        if fingerprint not in found and _is_judged(alert, report)
+        for fingerprint, alert in firing.items()
+        if fingerprint not in found
+        and (_is_judged(alert, report) or silent.get(alert.labels.get("check", ""), 0) >= MOST_SILENT)
     )
-    return Judgement(begun + ended, frozenset(found))
+    lasting = {check: count for check, count in silent.items() if 0 < count < MOST_SILENT}
+    return Judgement(begun + ended, frozenset(found), lasting)
+
+
+def _silent(report: HealthReport, known: Known) -> Mapping[str, int]:
+    """Count the reports in a row that did not name a check of which something fires, by check."""
+    named = {*report.passed, *(one.check for one in report.findings)}
+    counts: dict[str, int] = {}
+    for check in {alert.labels.get("check", "") for alert in known.reported} - named:
+        usual = {"prolog", "epilog"} if check in BETWEEN_JOBS else {"periodic"}
+        counts[check] = known.silent.get(check, 0) + (report.context in usual)
+    return counts
+
+
+def _waits(finding: ReportedFinding, places: Mapping[str, str], reported: Sequence[Alert]) -> bool:
+    """Say whether a finding is so fresh that its GPU will yet be told."""
+    age = finding.evidence.get("seconds_ago")
+    is_unnamed = bool(address_of(finding.entity) and xid_of(finding)) and not gpu_of(finding.entity, places)
+    same = (finding.check, finding.entity)
+    is_known = any((alert.labels.get("check"), alert.labels.get("entity")) == same for alert in reported)
+    return is_unnamed and not is_known and isinstance(age, int | float) and age < UNNAMED_SECONDS
 
 
 def _wrong(report: HealthReport) -> Iterator[ReportedFinding]:
@@ -69,8 +101,8 @@ def _is_judged(alert: Alert, report: HealthReport) -> bool:
     return bool(said) and not unknown & {"", entity}
 
 
-def _alert(node: str, finding: ReportedFinding, at: datetime, gpus: Mapping[str, str]) -> Alert:
-    name, gpu = _name(finding, gpus)
+def _alert(node: str, finding: ReportedFinding, at: datetime, places: Mapping[str, str]) -> Alert:
+    name, about = _name(finding, places)
     labels = {
         "alertname": name,
         "node": node,
@@ -78,7 +110,7 @@ def _alert(node: str, finding: ReportedFinding, at: datetime, gpus: Mapping[str,
         "check": finding.check,
         "entity": finding.entity,
         "source": ALERT_SOURCE,
-    } | ({"gpu": gpu} if gpu else {})
+    } | about
     where = f"{finding.entity} of {node}" if finding.entity else node
     evidence = ", ".join(f"{key} {value}" for key, value in finding.evidence.items())[:LONGEST_EVIDENCE]
     annotations = {
@@ -89,15 +121,15 @@ def _alert(node: str, finding: ReportedFinding, at: datetime, gpus: Mapping[str,
     return Alert(digest.hexdigest()[:32], AlertStatus.FIRING, labels, annotations, at)
 
 
-def _name(finding: ReportedFinding, gpus: Mapping[str, str]) -> tuple[str, str]:
-    """Return the name of an alert and the GPU that it is about; where that cannot be told, no rule's own page fits."""
-    match = _GPU.fullmatch(finding.entity)
-    gpu = match[1] if match else ""
-    device = _ADDRESS.fullmatch(finding.entity)
+def _name(finding: ReportedFinding, places: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the name of an alert and the labels of the GPU that it is about; without one no rule's own page fits."""
+    gpu, xid = gpu_of(finding.entity, places), xid_of(finding)
+    about = {"gpu": gpu} if gpu else {}
     if finding.status != "unhealthy":
-        return DEGRADED, gpu
+        return DEGRADED, about
     if finding.check in OF_A_NODE:
-        return OF_A_NODE[finding.check], ""
-    if finding.check in OF_A_GPU and (known := gpu or (gpus.get(device[1], "") if device else "")):
-        return OF_A_GPU[finding.check], known
-    return UNHEALTHY, gpu
+        return OF_A_NODE[finding.check], {}
+    name = OF_A_GPU.get(finding.check, UNHEALTHY)
+    if not gpu or (name == "GpuXidFatal" and not xid):
+        return UNHEALTHY, about
+    return name, about | ({"xid": xid} if name == "GpuXidFatal" else {})

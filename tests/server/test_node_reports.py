@@ -3,7 +3,8 @@
 import itertools
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -271,6 +272,42 @@ class TestHealth:
         daemon.tell(NODE, "health", health(seen))
         found = daemon.incident()["incident"]
         assert (found["alert_name"], found["gpu"]) == ("GpuOffBus", "3")
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+    def test_a_gpu_that_falls_off_the_bus_is_one_incident_whoever_tells_of_it_in_whatever_order(
+        self, daemon: Daemon, order: tuple[int, ...]
+    ) -> None:
+        seen = ReportedFinding("xid_off_bus", "unhealthy", "XID 79: gone", "0000:61:00", evidence={"seconds_ago": 90})
+        count = ReportedFinding("pci_gpu_count", "unhealthy", "7 GPUs on the bus where there should be 8")
+        hot = ReportedFinding("gpu_temperature_margin", "degraded", "2 degrees", "GPU 3")
+        tellers: list[Callable[[], object]] = [
+            lambda: daemon.tell(NODE, "health", health(LOST, seen, count, hot)),
+            lambda: daemon.post(alert("GpuOffBus", gpu="3")),
+            lambda: daemon.tell(NODE, "events", {"events": [event()]}),
+        ]
+        for teller in order:
+            tellers[teller]()
+        daemon.post(alert("GpuXidFatal", gpu="3", xid="154"), alert("GpuCountWrong"))
+        daemon.post(alert("NodeDegraded", gpu="3", check="gpu_temperature_margin", entity="GPU 3", severity="warning"))
+        (found,) = daemon.local.get("/v1/incidents").json()
+        assert (found["alert_name"], found["gpu"], found["firing"]) == ("GpuOffBus", "3", 8)
+
+    def test_a_fatal_xid_is_one_incident_though_nobody_names_its_address_but_prometheus(self, daemon: Daemon) -> None:
+        fresh = ReportedFinding("xid_memory", "unhealthy", "XID 95: not contained", "0000:61:00")
+        daemon.tell(NODE, "health", health(replace(fresh, evidence={"seconds_ago": 4}), ago=3))
+        assert daemon.local.get("/v1/incidents").json() == []
+        daemon.post(alert("GpuXidFatal", gpu="3", xid="95"))
+        daemon.tell(NODE, "health", health(replace(fresh, evidence={"seconds_ago": 6}), ago=1))
+        (found,) = daemon.local.get("/v1/incidents").json()
+        assert (found["alert_name"], found["gpu"], found["firing"]) == ("GpuXidFatal", "3", 2)
+
+    def test_a_check_that_is_left_out_from_now_on_fires_no_more_after_three_reports(self, daemon: Daemon) -> None:
+        daemon.tell(NODE, "health", health(LOST, ago=9))
+        firing = []
+        for ago in (4, 3, 2):
+            daemon.tell(NODE, "health", health(passed=("cpu_count",), ago=ago))
+            firing.append(daemon.incident()["incident"]["firing"])
+        assert firing == [1, 1, 0]
 
     def test_a_daemon_that_was_started_again_knows_what_fires(self, daemon: Daemon) -> None:
         daemon.tell(NODE, "health", health(LOST, ago=3))

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fleetward.model.incidents import Alert, AlertStatus
 from fleetward.store import health_reports as module
 from fleetward.store.database import Database
-from fleetward.store.health_reports import HealthReports, Judge, Judgement
+from fleetward.store.health_reports import HealthReports, Judge, Judgement, Known
 from fleetward.store.incidents import Incidents
 
 AlertMaker = Callable[..., Alert]
@@ -30,7 +30,8 @@ def reports(database: Database) -> HealthReports:
 def finds(*found: Alert) -> Judge:
     """Return the judgement of a report that finds these and nothing else."""
 
-    def judge(firing: Sequence[Alert]) -> Judgement:
+    def judge(before: Known) -> Judgement:
+        firing = before.reported
         known = {alert.fingerprint for alert in firing}
         now = {alert.fingerprint for alert in found}
         ended = [replace(alert, status=AlertStatus.RESOLVED) for alert in firing if alert.fingerprint not in now]
@@ -65,14 +66,48 @@ def test_it_knows_only_what_the_node_itself_has_told(
 ) -> None:
     incidents.take([alert(fingerprint="prometheus", source="node report")])
     reports.take("gpu003", alert().starts_at, finds(alert(node="gpu003", fingerprint="theirs")))
-    seen: list[Sequence[Alert]] = []
+    seen: list[Known] = []
 
-    def judge(firing: Sequence[Alert]) -> Judgement:
-        seen.append(firing)
+    def judge(known: Known) -> Judgement:
+        seen.append(known)
         return Judgement((), frozenset())
 
     reports.take("gpu002", alert().starts_at, judge)
-    assert seen == [()]
+    assert [one.reported for one in seen] == [()]
+
+
+def test_what_alertmanager_told_of_its_gpus_is_known_until_the_incident_is_closed(
+    reports: HealthReports, incidents: Incidents, alert: AlertMaker
+) -> None:
+    seen: list[list[str]] = []
+
+    def judge(known: Known) -> Judgement:
+        seen.append([one.labels["gpu"] for one in known.others])
+        return Judgement((), frozenset())
+
+    incidents.take([alert(gpu="1"), alert(gpu="2"), alert("NodeDown", gpu=""), alert(node="gpu003", gpu="7")])
+    incidents.take([alert(gpu="2", status=AlertStatus.RESOLVED)])
+    reports.take("gpu002", alert().starts_at, finds(alert(gpu="5", fingerprint="own")))
+    reports.take("gpu002", alert().starts_at, judge)
+    incidents.close(next(one.id for one in incidents.list() if one.gpu == "1"), "alice", "done")
+    reports.take("gpu002", alert().starts_at, judge)
+    assert seen == [["1", "2"], ["2"]]
+
+
+def test_how_often_checks_were_not_named_is_kept_for_each_node_alone(reports: HealthReports, alert: AlertMaker) -> None:
+    seen: list[dict[str, int]] = []
+
+    def counts(silent: dict[str, int]) -> Judge:
+        def judge(known: Known) -> Judgement:
+            seen.append(dict(known.silent))
+            return Judgement((), frozenset(), silent)
+
+        return judge
+
+    for silent in ({"a": 1, "b": 2}, {"a": 2}, {}, {}):
+        reports.take("gpu002", alert().starts_at, counts(silent))
+    reports.take("gpu003", alert().starts_at, counts({}))
+    assert seen == [{}, {"a": 1, "b": 2}, {"a": 2}, {}, {}]
 
 
 @pytest.mark.parametrize(("late", "is_taken"), [(-0.001, False), (0.0, True), (0.001, True)])
