@@ -92,7 +92,7 @@ def read_node_settings(file: Path = NODE_SETTINGS) -> NodeSettings:
 
     Raises UsageError that names file, section and key, and says what is allowed.
     """
-    if file == NODE_SETTINGS and not file.exists():
+    if file == NODE_SETTINGS and not _is_there(file):
         return NodeSettings()
     try:
         tree = tomllib.loads(content_of(file).decode("utf-8"))
@@ -109,6 +109,19 @@ def read_node_settings(file: Path = NODE_SETTINGS) -> NodeSettings:
         daemon=DaemonAddress(_url(daemon), _path(daemon, "token_file"), _path(daemon, "ca_file")),
         local_drain=_local_drain(local),
     )
+
+
+def _is_there(file: Path) -> bool:
+    """Say whether there is such a file; UsageError where its folder is closed to this user, who cannot know."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); run this as root, or open {file.parent} to this user"
+        ) from error
+    return True
 
 
 def _section(file: Path, tree: Mapping[str, object], name: str) -> Table:

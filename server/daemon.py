@@ -93,6 +93,7 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
     UsageError for settings that cannot be, StoreOutOfReachError where the database does not answer, AnotherDaemonError
     (exit code 4) where another daemon works on it.
     """
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client or a reader of the log that goes away does not end it
     with ExitStack() as stack:
         address = _address(settings, embedded, stack)
         database = Database(address)

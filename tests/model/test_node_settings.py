@@ -1,9 +1,12 @@
 """The settings of a node's programs: what is read, and what is refused by name."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fleetward.model import node_settings
 from fleetward.model.errors import UsageError
 from fleetward.model.node_settings import DaemonAddress, GpuNumbers, LocalDrain, NodeSettings, read_node_settings
 
@@ -96,3 +99,30 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b'node = "\xff"')
     with pytest.raises(UsageError, match="not TOML in UTF-8"):
         read_node_settings(file)
+
+
+@pytest.fixture
+def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return where the file usually is, for a user who is not root."""
+    file = tmp_path / "etc/node.toml"
+    file.parent.mkdir()
+    monkeypatch.setattr(node_settings, "NODE_SETTINGS", file)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield file
+    os.seteuid(user)
+    file.parent.chmod(0o755)
+
+
+def test_a_folder_that_is_closed_to_the_user_is_no_node_without_settings(usual: Path) -> None:
+    if os.getuid() != 0:
+        usual.parent.chmod(0)
+    with pytest.raises(UsageError, match=rf"{usual}: cannot be read \(Permission denied\); run this as root, or open"):
+        read_node_settings(usual)
+
+
+def test_where_nothing_is_set_up_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in (tmp_path / "none/node.toml", tmp_path / "node.toml"):
+        monkeypatch.setattr(node_settings, "NODE_SETTINGS", file)
+        assert read_node_settings(file) == NodeSettings()

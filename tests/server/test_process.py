@@ -119,6 +119,25 @@ def test_from_start_to_stop(process: Process) -> None:
     assert not process.socket.exists()
 
 
+def test_it_goes_on_when_nobody_reads_its_log_any_more(process: Process) -> None:
+    reads, writes = os.pipe()
+    process.running = subprocess.Popen(
+        [sys.executable, "-m", "fleetward", "serve", "--config", str(process.folder / "config.toml")], stderr=writes
+    )
+    os.close(writes)
+    with os.fdopen(reads, encoding="utf-8") as log:
+        assert any("serving " in line for line in log)
+    for name in ("Unheard", "Unseen"):
+        posted = httpx.post(
+            f"http://127.0.0.1:{process.port}/alertmanager",
+            json={"version": "4", "alerts": [alert(name)]},
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        assert posted.status_code == 200
+    with process.client() as client:
+        assert {one.alert_name for one in client.incidents()} == {"Unheard", "Unseen"}
+
+
 def test_killed_and_started_again_it_knows_everything(process: Process) -> None:
     process.start()
     httpx.post(
