@@ -25,6 +25,9 @@ done | /usr/lib/systemd/systemd-journal-remote --output="$folder/kernel.journal"
 """
 """Puts lines of the kernel into the journal, as journald would: in a container it reads no kernel's log."""
 
+ANEW = 'for file; do : > "$file.new" && mv "$file.new" "$file" || exit; done'
+"""Puts empty files in the place of others: whoever follows one goes on at the beginning of the new one."""
+
 
 def inject(engine: Engine, spec: LabSpec, node: str, fault: Fault) -> None:
     """Make a fault on a node: the scenario, lines in the kernel's log and NVML events, as the fault says."""
@@ -44,8 +47,12 @@ def stop_slurmd(engine: Engine, spec: LabSpec, node: str) -> None:
 
 
 def clear(engine: Engine, spec: LabSpec, node: str) -> None:
-    """Undo every fault of a node: all GPUs are well, slurmd runs."""
+    """Undo every fault of a node, as a power cycle would: all GPUs are well, the kernel's log is new, slurmd runs.
+
+    The journal keeps its copy, as one on a disk does.
+    """
     _write(engine, spec, node, Change(Scenario()))
+    engine.execute(spec.container(node), ["sh", "-c", ANEW, "anew", KERNEL_LOG, EVENTS])
     engine.execute(spec.container(node), ["systemctl", "reset-failed", "slurmd"])
     engine.execute(spec.container(node), ["systemctl", "start", "slurmd"])
 
