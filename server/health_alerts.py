@@ -5,12 +5,13 @@ that one trouble is one incident, whoever tells of it first.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fleetward.model.incidents import Alert, AlertStatus, Severity
 from fleetward.model.node_reports import ALERT_SOURCE, HealthReport, ReportedFinding
-from fleetward.server.gpu_places import address_of, gpu_of, places_of, xid_of
+from fleetward.server.gpu_places import TOLD_TWICE, address_of, gpu_of, places_of, xid_of
 from fleetward.store.health_reports import Judgement, Known
 
 UNHEALTHY, DEGRADED = "NodeUnhealthy", "NodeDegraded"
@@ -47,7 +48,8 @@ def judge(node: str, report: HealthReport, known: Known, gpus: Mapping[str, str]
     wrong = tuple(_wrong(report))
     places = places_of(wrong, gpus, known.reported, known.others)
     firing = {alert.fingerprint: alert for alert in known.reported}
-    told = (_alert(node, one, at, places) for one in wrong if not _waits(one, places, known.reported))
+    waiting = _waiting(wrong, places, known.reported)
+    told = (_alert(node, one, at, places) for one in wrong if one not in waiting)
     found = {alert.fingerprint: alert for alert in told}
     silent = _silent(report, known)
     begun = tuple(alert for fingerprint, alert in found.items() if fingerprint not in firing)
@@ -71,13 +73,26 @@ def _silent(report: HealthReport, known: Known) -> Mapping[str, int]:
     return counts
 
 
-def _waits(finding: ReportedFinding, places: Mapping[str, str], reported: Sequence[Alert]) -> bool:
-    """Say whether a finding is so fresh that its GPU will yet be told."""
+def _waiting(
+    wrong: Sequence[ReportedFinding], places: Mapping[str, str], reported: Iterable[Alert]
+) -> Sequence[ReportedFinding]:
+    """Return the XIDs that are so fresh that their GPU will yet be told, and what GPUs themselves say of the same.
+
+    What fires already waits no more. A GPU that is lost never waits: its incident has the right name without the XID.
+    """
+    firing = {(alert.labels.get("check"), alert.labels.get("entity")) for alert in reported}
+    new = [one for one in wrong if (one.check, one.entity) not in firing]
+    xids = [one for one in new if address_of(one.entity) and xid_of(one) and not gpu_of(one.entity, places)]
+    fresh = [one for one in xids if _age(one) < UNNAMED_SECONDS]
+    checks = {one.check for one in fresh}
+    same = {check for at_address, by_index in TOLD_TWICE if at_address & checks for check in by_index - OF_A_GPU.keys()}
+    return [*fresh, *(one for one in new if one.check in same)]
+
+
+def _age(finding: ReportedFinding) -> float:
+    """Return for how many seconds a line has stood in the kernel's log; where that is not known it is old."""
     age = finding.evidence.get("seconds_ago")
-    is_unnamed = bool(address_of(finding.entity) and xid_of(finding)) and not gpu_of(finding.entity, places)
-    same = (finding.check, finding.entity)
-    is_known = any((alert.labels.get("check"), alert.labels.get("entity")) == same for alert in reported)
-    return is_unnamed and not is_known and isinstance(age, int | float) and age < UNNAMED_SECONDS
+    return age if isinstance(age, int | float) else math.inf
 
 
 def _wrong(report: HealthReport) -> Iterator[ReportedFinding]:

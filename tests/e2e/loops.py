@@ -129,6 +129,19 @@ def incident_of(lab: Lab, alert: str, name: str) -> dict[str, Any] | None:
     return max((one for one in found if one["state"] != "closed"), key=lambda one: int(one["id"]), default=None)
 
 
+def newest(lab: Lab) -> int:
+    """Return the number of the newest incident, before a fault is made; 0 where there is none."""
+    return max((int(one["id"]) for one in incidents(lab)), default=0)
+
+
+def is_the_only_one(lab: Lab, incident: dict[str, Any], since: int) -> None:
+    """Check that of all that was opened about its node since there were `since` incidents it is the only one."""
+    opened = [one for one in incidents(lab) if one["node"] == incident["node"] and int(one["id"]) > since]
+    assert [one["id"] for one in opened] == [incident["id"]], [
+        (one["alert_name"], one["gpu"], one["summary"]) for one in opened
+    ]
+
+
 def detail(lab: Lab, incident: int) -> dict[str, Any]:
     found: dict[str, Any] = told_json(lab, "fleetward", "incident", "show", str(incident))
     return found

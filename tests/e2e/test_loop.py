@@ -15,7 +15,9 @@ from loops import (
     break_gpu,
     detail,
     incident_of,
+    is_the_only_one,
     mend,
+    newest,
     node,
     result,
     run_of,
@@ -53,8 +55,11 @@ def goes_on_elsewhere(lab: Lab, job: str, gpu: Gpu, hand: HandDrain) -> None:
     assert ended["accuracy"] > 0.95
 
 
-def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain) -> None:
-    """Clear the fault: the page's verification passes, the node returns, and the incident closes by itself."""
+def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain, since: int) -> None:
+    """Clear the fault: the page's verification passes, the node returns, and the incident closes by itself.
+
+    It was the only one about the node since there were `since` incidents, and what told of it is all in its timeline.
+    """
     incident = incident_of(lab, ALERT, gpu.node)
     assert incident is not None
     assert "DRAIN" in node(lab, gpu.node)["state"], "it came back with its GPU still lost"
@@ -64,6 +69,8 @@ def comes_back(lab: Lab, gpu: Gpu, hand: HandDrain) -> None:
     whole = detail(lab, incident["id"])
     kinds = [entry["kind"] for entry in whole["timeline"]]
     assert {"alert", "run", "step", "claim", "close"} <= set(kinds)
+    assert {"alertmanager", gpu.node} <= {entry["who"] for entry in whole["timeline"] if entry["kind"] == "alert"}
+    is_the_only_one(lab, incident, since)
     steps = {step["name"]: step["state"] for step in whole["runs"][-1]["steps"]}
     assert steps == dict.fromkeys(STEPS, "done")
     assert "GPU has fallen off the bus" in whole["runs"][-1]["steps"][0]["output"], "the look shows the kernel's log"
@@ -86,10 +93,13 @@ def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> 
         screen.shows("submitted")
         job = running_job(lab)
         gpu = any_gpu_of(lab, job)
+        since = newest(lab)
         break_gpu(lab, gpu)
-        wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
+        incident = wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
         screen.keys("Escape", "i")
-        screen.shows(ALERT, gpu.node)
+        picture = screen.shows(ALERT, gpu.node).splitlines()
+        heading = next(number for number, line in enumerate(picture) if "SEVERITY" in line)
+        assert picture[heading + 1].split()[:1] == [f"i{incident['id']}"], "the first row"
         screen.keys("Enter")
         screen.shows("look", "drain", "requeue")
         screen.keys("p")
@@ -97,7 +107,7 @@ def test_a_person_heals_it_from_the_screen(four_nodes: Lab, hand: HandDrain) -> 
         screen.keys("y")
         goes_on_elsewhere(lab, job, gpu, hand)
         screen.shows("done")
-        comes_back(lab, gpu, hand)
+        comes_back(lab, gpu, hand, since)
         screen.shows("resume")
 
 
@@ -115,13 +125,14 @@ def heals_by_itself(lab: Lab, hand: HandDrain) -> None:
         job = running_job(lab)
         assert job == submitted.strip()
         gpu = any_gpu_of(lab, job)
+        since = newest(lab)
         break_gpu(lab, gpu)
         incident = wait_for(lambda: incident_of(lab, ALERT, gpu.node), 30, "an incident")
         goes_on_elsewhere(lab, job, gpu, hand)
         run = run_of(lab, incident["id"])
         assert run is not None
         assert run["approved_by"] == "fleetward"
-        comes_back(lab, gpu, hand)
+        comes_back(lab, gpu, hand, since)
     finally:
         mode(lab, "propose")
         lab.on("head", "scancel", "--user=researcher")

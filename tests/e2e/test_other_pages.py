@@ -6,7 +6,21 @@ from typing import Any
 
 import pytest
 from labs import Lab
-from loops import CHANCE, Gpu, break_gpu, detail, incident_of, long_job, mend, node, put_right, run_of, wait_for
+from loops import (
+    CHANCE,
+    Gpu,
+    break_gpu,
+    detail,
+    incident_of,
+    is_the_only_one,
+    long_job,
+    mend,
+    newest,
+    node,
+    put_right,
+    run_of,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.verify]
 
@@ -57,6 +71,7 @@ def restarts(lab: Lab, job: str) -> int:
 def test_a_node_whose_slurmd_died_comes_back(whole: Lab) -> None:
     name = any_node(whole)
     job = long_job(whole, name)
+    since = newest(whole)
     done = whole.fleetward("lab", "fault", name, "slurmd-down")
     assert done.returncode == 0, done.stderr
     incident = wait_for(lambda: incident_of(whole, "NodeDown", name), 240, "an incident")
@@ -69,12 +84,14 @@ def test_a_node_whose_slurmd_died_comes_back(whole: Lab) -> None:
     assert "DRAIN" not in node(whole, name)["state"]
     assert restarts(whole, job) == 1
     wait_for(lambda: detail(whole, incident["id"])["incident"]["state"] == "closed", 180, "a closed incident")
+    is_the_only_one(whole, incident, since)
 
 
 @pytest.mark.timeout(900)
 def test_a_gpu_with_a_fatal_xid_waits_for_its_reset(whole: Lab) -> None:
     gpu = Gpu(any_node(whole), str(CHANCE.randrange(8)))
     job = long_job(whole, gpu.node)
+    since = newest(whole)
     break_gpu(whole, gpu, FATAL_XID)
     incident = wait_for(lambda: incident_of(whole, "GpuXidFatal", gpu.node), 30, "an incident")
     assert incident["labels"]["xid"] == str(FATAL_XID)
@@ -96,4 +113,7 @@ def test_a_gpu_with_a_fatal_xid_waits_for_its_reset(whole: Lab) -> None:
     # `healthy` looks at the last five minutes, so that an XID that comes again is seen.
     run = at_rest(whole, incident["id"], 480)
     assert run["state"] == "done", run["why"]
+    is_the_only_one(whole, incident, since)
+    who = {entry["who"] for entry in detail(whole, incident["id"])["timeline"] if entry["kind"] == "alert"}
+    assert {"alertmanager", gpu.node} <= who
     assert "DRAIN" not in node(whole, gpu.node)["state"]

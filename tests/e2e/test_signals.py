@@ -1,4 +1,4 @@
-"""Each kind of fault that a lab can play, seen in two ways: a metric, and a finding of a check on the node."""
+"""Each kind of fault that a lab can play, seen in three ways: a metric, a finding of a check, one incident."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from labs import Lab
-from loops import mend, put_right, wait_for
+from loops import incidents, mend, put_right, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -19,40 +19,46 @@ class Signal:
     metric: str
     """What Prometheus shows of the node, or of the GPU where the fault has one; `HERE` is filled in."""
     check: str
+    incident: str
+    """The name of the one incident about the GPU, or the node; empty where it is no trouble of the node."""
 
 
-def on_gpu(kind: str, metric: str, check: str, options: str = "") -> Signal:
-    return Signal(f"{kind} --gpu GPU {options}".strip(), metric, check)
+def on_gpu(kind: str, metric: str, check: str, incident: str, options: str = "") -> Signal:
+    return Signal(f"{kind} --gpu GPU {options}".strip(), metric, check, incident)
 
 
 FIRST = "gpu001"
 OF_GPUS = (
-    on_gpu("xid", 'gpu_xid_total{xid="31",HERE} > 0', "xid_program", "--code 31"),
-    on_gpu("gpu-lost", "gpu_up{HERE} == 0", "gpu_lost"),
-    on_gpu("gpu-hang", "gpu_up{HERE} == 0", "xid_gpu"),
+    on_gpu("xid", 'gpu_xid_total{xid="31",HERE} > 0', "xid_program", "", "--code 31"),
+    on_gpu("gpu-lost", "gpu_up{HERE} == 0", "gpu_lost", "GpuOffBus"),
+    on_gpu("gpu-hang", "gpu_up{HERE} == 0", "xid_gpu", "GpuOffBus"),
     on_gpu(
         "ecc",
         'gpu_ecc_errors_total{type="uncorrected",HERE} == 2',
         "gpu_ecc_uncorrected",
+        "GpuXidFatal",
         "--uncorrected 2",
     ),
-    on_gpu("row-remap", "gpu_row_remap_failed{HERE} == 1", "gpu_row_remap_failed", "--failed"),
-    on_gpu("nvlink-down", 'gpu_nvlink_up{link="5",HERE} == 0', "gpu_nvlink_down", "--link 5"),
+    on_gpu("row-remap", "gpu_row_remap_failed{HERE} == 1", "gpu_row_remap_failed", "GpuXidFatal", "--failed"),
+    on_gpu("nvlink-down", 'gpu_nvlink_up{link="5",HERE} == 0', "gpu_nvlink_down", "GpuXidFatal", "--link 5"),
     on_gpu(
         "throttle",
         'gpu_clock_event_active{reason="hw_power_brake",HERE} == 1',
         "gpu_power_brake",
+        "NodeDegraded",
         "--reason power-brake",
     ),
-    on_gpu("hot", "gpu_temperature_celsius{HERE} == 93", "gpu_temperature", "--celsius 93"),
+    on_gpu("hot", "gpu_temperature_celsius{HERE} == 93", "gpu_temperature", "NodeUnhealthy", "--celsius 93"),
 )
 """One for each GPU of FIRST."""
 ELSEWHERE = {
     "gpu002": (
-        on_gpu("fabric", "gpu_fabric_state{HERE} == 3", "gpu_fabric_state", "--state failed"),
-        on_gpu("recovery", "gpu_recovery_action{HERE} == 2", "gpu_recovery_action", "--action node-reboot"),
+        on_gpu("fabric", "gpu_fabric_state{HERE} == 3", "gpu_fabric_state", "NodeUnhealthy", "--state failed"),
+        on_gpu(
+            "recovery", "gpu_recovery_action{HERE} == 2", "gpu_recovery_action", "GpuXidFatal", "--action node-reboot"
+        ),
     ),
-    "gpu003": (Signal("driver-gone", "gpu_driver_up{HERE} == 0", "gpu_driver"),),
+    "gpu003": (Signal("driver-gone", "gpu_driver_up{HERE} == 0", "gpu_driver", "GpuCountWrong"),),
 }
 PLAYED = {
     (node, number): signal
@@ -97,3 +103,16 @@ def test_a_check_on_the_node_finds_it(broken: Lab, node: str, gpu: int, signal: 
     assert done.returncode == 5, done.stderr or done.stdout
     found = [one for one in json.loads(done.stdout)["findings"] if one["status"] in {"degraded", "unhealthy"}]
     assert {one["check"] for one in found} == {signal.check}
+
+
+@each
+def test_it_is_one_incident_whoever_tells_of_it(broken: Lab, node: str, gpu: int, signal: Signal) -> None:
+    """A GPU of a node that has several faults is another incident for each."""
+    about = (node, str(gpu) if "GPU" in signal.words else "")
+
+    def opened() -> list[str]:
+        found = [one for one in incidents(broken) if one["state"] != "closed"]
+        return [one["alert_name"] for one in found if (one["node"], one["gpu"]) == about]
+
+    wanted = [signal.incident] if signal.incident else []
+    wait_for(lambda: opened() == wanted, 120, f"{wanted} about {about}")

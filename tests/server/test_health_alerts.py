@@ -176,6 +176,21 @@ def test_an_xid_that_has_just_come_waits_until_its_gpu_is_named(
     assert named.labels["gpu"] == "3"
 
 
+def test_what_a_gpu_says_of_a_fresh_xid_waits_with_it() -> None:
+    ecc = ReportedFinding("gpu_ecc_uncorrected", "unhealthy", "2 errors", "GPU 3")
+    row = ReportedFinding("gpu_row_remap_failed", "unhealthy", "a row was not remapped", "GPU 4")
+    fresh = replace(XID, evidence={"seconds_ago": 5})
+    other = replace(fresh, entity="0000:61:00", why="XID 64: a row could not be replaced")
+    assert said(alerts_of("gpu002", report(ecc, row, fresh, other, HOT, LOST), ())) == [
+        ("firing", "NodeUnhealthy", "gpu002", "4"),
+        ("firing", "GpuOffBus", "gpu002", "3"),
+    ]
+    assert said(alerts_of("gpu002", report(ecc, fresh), ())) == [
+        ("firing", "NodeUnhealthy", "gpu002", "3"),
+        ("firing", "GpuXidFatal", "gpu002", "3"),
+    ]
+
+
 def test_an_xid_that_comes_again_does_not_end_what_fires() -> None:
     firing = alerts_of("gpu002", report(replace(XID, evidence={"seconds_ago": 100})), ())
     assert alerts_of("gpu002", report(replace(XID, evidence={"seconds_ago": 1}), at=2000), firing) == ()
