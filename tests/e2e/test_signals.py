@@ -1,8 +1,9 @@
-"""Each kind of fault that a lab can play, seen in three ways: a metric, a finding of a check, one incident."""
+"""Each kind of fault that a lab can play, seen in four ways: metric, finding of a check, event, one incident."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from labs import Lab
@@ -21,26 +22,29 @@ class Signal:
     check: str
     incident: str
     """The name of the one incident about the GPU, or the node; empty where it is no trouble of the node."""
+    xid: int | None = None
+    """The number of the one event; None where the driver raises none."""
 
 
-def on_gpu(kind: str, metric: str, check: str, incident: str, options: str = "") -> Signal:
-    return Signal(f"{kind} --gpu GPU {options}".strip(), metric, check, incident)
+def on_gpu(kind: str, metric: str, check: str, incident: str, options: str = "", xid: int | None = None) -> Signal:
+    return Signal(f"{kind} --gpu GPU {options}".strip(), metric, check, incident, xid)
 
 
 FIRST = "gpu001"
 OF_GPUS = (
-    on_gpu("xid", 'gpu_xid_total{xid="31",HERE} > 0', "xid_program", "", "--code 31"),
-    on_gpu("gpu-lost", "gpu_up{HERE} == 0", "gpu_lost", "GpuOffBus"),
-    on_gpu("gpu-hang", "gpu_up{HERE} == 0", "xid_gpu", "GpuOffBus"),
+    on_gpu("xid", 'gpu_xid_total{xid="31",HERE} > 0', "xid_program", "", "--code 31", 31),
+    on_gpu("gpu-lost", "gpu_up{HERE} == 0", "gpu_lost", "GpuOffBus", xid=79),
+    on_gpu("gpu-hang", "gpu_up{HERE} == 0", "xid_gpu", "GpuOffBus", xid=119),
     on_gpu(
         "ecc",
         'gpu_ecc_errors_total{type="uncorrected",HERE} == 2',
         "gpu_ecc_uncorrected",
         "GpuXidFatal",
         "--uncorrected 2",
+        48,
     ),
-    on_gpu("row-remap", "gpu_row_remap_failed{HERE} == 1", "gpu_row_remap_failed", "GpuXidFatal", "--failed"),
-    on_gpu("nvlink-down", 'gpu_nvlink_up{link="5",HERE} == 0', "gpu_nvlink_down", "GpuXidFatal", "--link 5"),
+    on_gpu("row-remap", "gpu_row_remap_failed{HERE} == 1", "gpu_row_remap_failed", "GpuXidFatal", "--failed", 64),
+    on_gpu("nvlink-down", 'gpu_nvlink_up{link="5",HERE} == 0', "gpu_nvlink_down", "GpuXidFatal", "--link 5", 74),
     on_gpu(
         "throttle",
         'gpu_clock_event_active{reason="hw_power_brake",HERE} == 1',
@@ -55,7 +59,12 @@ ELSEWHERE = {
     "gpu002": (
         on_gpu("fabric", "gpu_fabric_state{HERE} == 3", "gpu_fabric_state", "NodeUnhealthy", "--state failed"),
         on_gpu(
-            "recovery", "gpu_recovery_action{HERE} == 2", "gpu_recovery_action", "GpuXidFatal", "--action node-reboot"
+            "recovery",
+            "gpu_recovery_action{HERE} == 2",
+            "gpu_recovery_action",
+            "GpuXidFatal",
+            "--action node-reboot",
+            154,
         ),
     ),
     "gpu003": (Signal("driver-gone", "gpu_driver_up{HERE} == 0", "gpu_driver", "GpuCountWrong"),),
@@ -67,8 +76,20 @@ PLAYED = {
 }
 
 
+def events(lab: Lab) -> list[dict[str, Any]]:
+    """Return the newest events on record, the newest first."""
+    found: list[dict[str, Any]] = json.loads(lab.told("head", "fleetward", "events", "--json"))["events"]
+    return found
+
+
 @pytest.fixture(scope="module")
-def broken(lab: Lab) -> Iterator[Lab]:
+def before(lab: Lab) -> int:
+    """Return the id of the newest event from before."""
+    return max((int(event["id"]) for event in events(lab)), default=0)
+
+
+@pytest.fixture(scope="module")
+def broken(lab: Lab, before: int) -> Iterator[Lab]:
     """Play every fault, each on a GPU of its own."""
     put_right(lab)
     for (node, gpu), signal in PLAYED.items():
@@ -103,6 +124,18 @@ def test_a_check_on_the_node_finds_it(broken: Lab, node: str, gpu: int, signal: 
     assert done.returncode == 5, done.stderr or done.stdout
     found = [one for one in json.loads(done.stdout)["findings"] if one["status"] in {"degraded", "unhealthy"}]
     assert {one["check"] for one in found} == {signal.check}
+
+
+@each
+def test_the_daemon_has_its_event_once(broken: Lab, before: int, node: str, gpu: int, signal: Signal) -> None:
+    """A throttled or hot GPU raises no XID: those have none."""
+    about = (node, str(gpu))
+
+    def told() -> list[int]:
+        found = [event for event in events(broken) if event["id"] > before]
+        return [event["code"] for event in found if (event["node"], event["gpu"]) == about]
+
+    wait_for(lambda: told() == ([] if signal.xid is None else [signal.xid]), 30, f"XID {signal.xid} of {about}")
 
 
 @each

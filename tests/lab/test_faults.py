@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-
 from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid
+
 from fleetward.lab import faults
 from fleetward.lab.engine import Engine
 from fleetward.lab.fault_kinds import xid
