@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from fleetward.exporters.gpu.kernel_log import KernelLog, KernelXid
 
+from fleetward.exporters.events.kernel_lines import KernelXid
+from fleetward.exporters.events.kernel_log import KernelLog
 from fleetward.lab import faults
 from fleetward.lab.engine import Engine
 from fleetward.lab.fault_kinds import xid
@@ -62,13 +63,15 @@ def test_a_repair_leaves_no_fault_in_scenario_kernel_log_or_events(node: Path) -
 
 def test_who_follows_the_kernels_log_sees_the_next_fault_and_none_twice(node: Path) -> None:
     here = cast(Engine, HereEngine())
-    log = KernelLog(node / "kmsg")
+    log = KernelLog(node / "kmsg", "boot")
     faults.inject(here, SPEC, "gpu002", xid(3, 79))
-    assert log.wait(2) == LOST
-    assert log.wait(0.3) == KernelXid("0000:61:00", 79, implied=True)
+    first = log.read()
+    assert [fault.told for fault in first] == [LOST, KernelXid("0000:61:00", 79, implied=True)]
     faults.clear(here, SPEC, "gpu002")
     faults.inject(here, SPEC, "gpu002", xid(1, 48))
-    assert log.wait(2) == OTHER
+    second = log.read()
+    assert [fault.told for fault in second] == [OTHER]
+    assert len({fault.key for fault in first + second}) == 3
     faults.clear(here, SPEC, "gpu002")
-    assert log.wait(0.3) is None
+    assert log.read() == []
     log.close()
