@@ -35,7 +35,7 @@ def run_command(folder: Path, *arguments: str, **variables: str) -> subprocess.C
 def check_words(line: str) -> None:
     """Check that a command line that people are told to type is a command, with options that it has."""
     command: click.Command = group.cli
-    name, *words = shlex.split(line)
+    name, *words = shlex.split(line, comments=True)
     while isinstance(command, click.Group):
         context = command.make_context(name, list(words), resilient_parsing=True)
         name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])

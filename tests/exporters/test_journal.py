@@ -72,3 +72,40 @@ def test_before_it_is_rewritten_nothing_is_appended_behind_an_end_that_may_be_cu
     journal.append([{"at": 4}])
     journal.close()
     assert reopened(folder) == ([{"kind": "state"}, {"at": 4}], False)
+
+
+def test_what_cannot_be_written_anew_leaves_what_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(folder)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr("fleetward.exporters.events.journal.os.fdatasync", full)
+        with pytest.raises(OSError, match="No space"):
+            journal.rewrite([])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(journal.read()[0]) == 4
+    journal.rewrite([{"kind": "state"}])
+    journal.rewrite([{"kind": "state"}])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    journal.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 1
+
+
+def test_the_folder_is_on_disk_with_the_journals_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+
+    def fsync(file: int) -> None:
+        settled.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+
+    monkeypatch.setattr("fleetward.exporters.events.journal.os.fsync", fsync)
+    journal = Journal(folder)
+    journal.rewrite([])
+    journal.close()
+    assert settled == [str(folder)]
+
+
+def test_a_folder_is_made_with_those_above_it_for_nobody_else(tmp_path: Path) -> None:
+    Journal(tmp_path / "a" / "b").close()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700

@@ -306,3 +306,27 @@ def test_a_time_that_is_nonsense_is_not_believed_of_a_record_that_has_just_come(
     for now[0] in (1000.0, 1060.0):
         write(log, line(13, seconds=1))
         assert reader.read()[0].at == now[0]
+
+
+@pytest.mark.parametrize("text", [line(9), line(9) * 20])
+def test_a_log_that_is_emptied_and_written_to_between_two_looks_is_read_from_its_beginning(
+    log: Path, text: str
+) -> None:
+    reader = KernelLog(log, BOOT)
+    write(log, line(8))
+    assert codes(reader.read()) == [8]
+    log.write_text(text)
+    assert codes(reader.read()) == [9] * text.count("Xid")
+
+
+def test_a_log_that_is_taken_away_and_comes_back_is_followed(log: Path) -> None:
+    reader = KernelLog(log, BOOT)
+    log.unlink()
+    assert reader.read() == []
+    log.write_text(line(9))
+    for _ in range(3):
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        log.with_name("next").write_text(line(9))
+        log.with_name("next").replace(log)
+        assert codes(reader.read()) == [9]
+        assert len(list(Path("/proc/self/fd").iterdir())) == files

@@ -37,7 +37,9 @@ def command_line(**given: object) -> list[str]:
     environment = dict(line.split("=", 1) for line in options.splitlines() if not line.startswith("#"))
     unit = plain.from_string((ROLE / "templates" / UNIT).read_text()).render(names, ansible_managed="managed")
     started = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)
-    assert started is not None
+    state = re.search(r"^StateDirectory=(.*)$", unit, re.MULTILINE)
+    assert started is not None and state is not None
+    environment["STATE_DIRECTORY"] = f"/var/lib/{state[1]}"  # as systemd sets it
     words = [re.sub(r"\$\{(\w+)\}", lambda name: environment[name[1]], word) for word in shlex.split(started[1])]
     return words[words.index("exporter") + 1 :]
 
