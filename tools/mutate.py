@@ -36,8 +36,6 @@ TESTS = {
     "exporters/gpu/page.py": ("tests/exporters/test_gpu_page.py",),
     "exporters/gpu/lanes.py": ("tests/exporters/test_lanes.py",),
     "exporters/events/recent.py": ("tests/exporters/test_recent.py", "tests/exporters/test_recorder.py"),
-    "exporters/events/log_file.py": ("tests/exporters/test_kernel_log.py",),
-    "exporters/events/journal.py": ("tests/exporters/test_journal.py", "tests/exporters/test_recorder.py"),
     "node/local_drain.py": ("tests/node/test_local_drain.py",),
     "node/local_run.py": ("tests/node/test_local_drain.py",),
 }
