@@ -82,7 +82,8 @@ class Faults:
         self._stop.set()
         for thread in self._threads:
             thread.join(2 * WAIT_SECONDS)
-        self._recorder.close(self._log.cursor)
+        done = not any(thread.is_alive() for thread in self._threads[:1])
+        self._recorder.close(self._log.cursor if done else None)  # what was read is recorded, or else read again
         self._log.close()
 
     def tally(self) -> FaultTally:

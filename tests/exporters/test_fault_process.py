@@ -161,6 +161,22 @@ def test_killed_again_and_again_each_fault_is_counted_once_and_told_once(
     assert Counter((event["gpu"], event["code"]) for event in taker.events.values()) == written
 
 
+def test_stopped_and_started_it_counts_what_happened_meanwhile_and_nothing_again(
+    played: "PlayedNode", taker: Taker, options: tuple[str, ...]
+) -> None:
+    with started(played, options) as exporter:
+        log(played, kernel_lines(Scenario(), 1, 48, 1))
+        wait_until(lambda: exporter.value("gpu_xid_total", gpu="1", xid="48") == 1)
+        exporter.process.terminate()
+        assert exporter.process.wait(10) == 0
+    log(played, kernel_lines(Scenario(), 1, 48, 1) + kernel_lines(Scenario(), 2, 94, 1))
+    with started(played, options) as exporter:
+        wait_until(lambda: exporter.value("gpu_xid_total", gpu="2", xid="94") == 1)
+        assert exporter.value("gpu_xid_total", gpu="1", xid="48") == 2
+        wait_until(lambda: exporter.value("gpu_exporter_events_waiting") == 0)
+    assert sorted(event["code"] for event in taker.events.values()) == [48, 48, 94]
+
+
 def test_a_second_exporter_does_not_share_the_state(
     played: "PlayedNode", taker: Taker, options: tuple[str, ...]
 ) -> None:
