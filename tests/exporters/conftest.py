@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from played_nvml import PlayedNode, build
+from played_push import TOKEN, Kept, Node
 
 from fleetward.exporters.events.faults import FaultTally, XidEvent
 from fleetward.exporters.gpu.readings import (
@@ -72,3 +73,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def played(tmp_path: Path, library: Path) -> PlayedNode:
     return PlayedNode(tmp_path, library)
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "node.token"
+    file.write_text(f"{TOKEN}\n")
+    return file
+
+
+@pytest.fixture
+def node(token: Path) -> Node:
+    return Node(token, Kept("b:1"))
