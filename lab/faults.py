@@ -65,10 +65,11 @@ def _look(engine: Engine, spec: LabSpec, node: str) -> tuple[int, Scenario]:
 
 
 def _write(engine: Engine, spec: LabSpec, node: str, change: Change) -> None:
-    # The stand-in notices a new inode, and so never sees the file half written.
+    # The stand-in notices a new inode, and so never sees the file half written. The line comes first, as a driver's does:
+    # whoever sees what is wrong with a GPU finds why.
     script = (
-        f'mkdir -p $(dirname {SCENARIO}) && printf %s "$1" > {SCENARIO}.new && mv {SCENARIO}.new {SCENARIO}'
-        f' && printf %s "$2" >> {KERNEL_LOG} && printf %s "$3" >> {EVENTS}'
+        f'mkdir -p $(dirname {SCENARIO}) && printf %s "$1" > {SCENARIO}.new && printf %s "$2" >> {KERNEL_LOG}'
+        f' && mv {SCENARIO}.new {SCENARIO} && printf %s "$3" >> {EVENTS}'
     )
     written = [change.scenario.render(), change.kernel_log, change.events]
     engine.execute(spec.container(node), ["sh", "-c", script, "fault", *written])

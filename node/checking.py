@@ -27,6 +27,8 @@ class Probe(Generic[T]):
     read: Callable[[Surroundings], T]
     """Raises ProbeError; what it returns goes from one process to another."""
     limit_seconds: float = 2.0
+    last: bool = False
+    """Begun when the others have answered, so that what they found wrong stands in it already."""
 
 
 CatalogueReader: TypeAlias = Callable[[], FaultCatalogue]

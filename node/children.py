@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from math import inf
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Generic, TypeVar
 
@@ -80,20 +81,32 @@ def begun(work: Callable[[], T], limit_seconds: float) -> Child[T] | ProbeError:
 
 def collect(children: Mapping[Key, Child[T] | ProbeError]) -> dict[Key, T | ProbeError]:
     """Return the answer of each, or ProbeError for one that failed or took longer than its limit."""
-    results: dict[Key, T | ProbeError] = {key: one for key, one in children.items() if isinstance(one, ProbeError)}
-    left = {key: one for key, one in children.items() if not isinstance(one, ProbeError)}
+    return take(dict(children))
+
+
+def take(left: MutableMapping[Key, Child[T] | ProbeError], seconds: float = inf) -> dict[Key, T | ProbeError]:
+    """Return the answers of those that end within `seconds`, as `collect` does, and leave in `left` who still works."""
+    results: dict[Key, T | ProbeError] = {}
+    enough = time.monotonic() + seconds
     while left:
-        by_pipe = {child.answers: key for key, child in left.items()}
-        first = min(child.until for child in left.values())
-        for pipe in wait(list(by_pipe), max(0.0, first - time.monotonic())):
-            if isinstance(pipe, Connection):
-                key = by_pipe[pipe]
-                results[key] = left.pop(key).result()
+        working: dict[Key, Child[T]] = {}
         now = time.monotonic()
-        for key in [key for key, child in left.items() if child.until <= now]:
-            late = left.pop(key)
-            late.end()
-            results[key] = ProbeError(f"no answer within {late.limit_seconds:.3g} s")
+        for key, child in list(left.items()):
+            if isinstance(child, ProbeError):
+                results[key] = child
+            elif child.answers.poll():
+                results[key] = child.result()
+            elif child.until <= now:
+                child.end()
+                results[key] = ProbeError(f"no answer within {child.limit_seconds:.3g} s")
+            else:
+                working[key] = child
+                continue
+            del left[key]
+        if not working or now >= enough:
+            break
+        until = min(enough, *(child.until for child in working.values()))
+        wait([child.answers for child in working.values()], until - now)
     return results
 
 

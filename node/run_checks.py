@@ -1,5 +1,6 @@
-"""One run of checks: each probe that they need is read once, all at the same time, then everything is judged."""
+"""One run of checks: each probe that they need is read once, nearly all at the same time, then everything is judged."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
@@ -9,10 +10,14 @@ from fleetward.model.errors import UsageError
 from fleetward.model.gpu_fault_files import read_catalogue
 from fleetward.node.check_list import BY_ID, CHECKS
 from fleetward.node.checking import AnyCheck, CatalogueReader, Probe
-from fleetward.node.children import begun, collect
+from fleetward.node.children import Child, begun, take
 from fleetward.node.profile import Profile
 from fleetward.node.results import Context, Finding, ProbeError, Status
 from fleetward.node.surroundings import Surroundings
+
+
+PATIENCE_SECONDS = 1.0
+"""How long the probes that are last wait for the others: a driver that hangs is most worth a look at the kernel's log."""
 
 
 def chosen(context: Context, only: Iterable[str] = (), left_out: Iterable[str] = ()) -> tuple[AnyCheck, ...]:
@@ -37,7 +42,7 @@ def run_checks(
     catalogue: CatalogueReader = read_catalogue,
     within_seconds: float = inf,
 ) -> tuple[Finding, ...]:
-    """Return what all checks say, the worst first; takes no longer than the longest limit of a probe."""
+    """Return what all checks say, the worst first; takes no longer than the longest limit of a probe, or `within_seconds`."""
     probes = {one.reads.name: one.reads for one in checks}.values()
     return judged(checks, read_probes(probes, surroundings, within_seconds), profile, catalogue)
 
@@ -46,9 +51,17 @@ def read_probes(
     probes: Iterable[Probe[Any]], surroundings: Surroundings, within_seconds: float = inf
 ) -> dict[str, Any]:
     """Return by name what each probe read, or the ProbeError that says why it did not."""
-    return collect(
-        {one.name: begun(partial(one.read, surroundings), min(one.limit_seconds, within_seconds)) for one in probes}
-    )
+    since = time.monotonic()
+
+    def start(chosen: Iterable[Probe[Any]]) -> dict[str, Child[Any] | ProbeError]:
+        left = max(0.0, within_seconds - (time.monotonic() - since))
+        return {one.name: begun(partial(one.read, surroundings), min(one.limit_seconds, left)) for one in chosen}
+
+    wanted = tuple(probes)
+    working = start(one for one in wanted if not one.last)
+    answers = take(working, min(PATIENCE_SECONDS, within_seconds / 2))
+    working |= start(one for one in wanted if one.last)
+    return answers | take(working)
 
 
 def judged(

@@ -90,4 +90,4 @@ def _records_of(device: int) -> list[str]:
     return lines
 
 
-KERNEL_LOG: Probe[KernelRecords] = Probe("kernel log", read_kernel_log)
+KERNEL_LOG: Probe[KernelRecords] = Probe("kernel log", read_kernel_log, last=True)

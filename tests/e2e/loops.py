@@ -44,6 +44,14 @@ def wait_for(holds: Callable[[], Any], seconds: float, what: str) -> Any:  # noq
     return found
 
 
+def becomes(look: Callable[[], Any], wanted: object, seconds: float, what: str) -> None:
+    """Wait until a look gives what is wanted; fail with what it gave last where that takes longer."""
+    until = time.monotonic() + seconds
+    while (seen := look()) != wanted:
+        assert time.monotonic() < until, f"{what}: {seen} in place of {wanted} after {seconds:.0f} s"
+        time.sleep(0.5)
+
+
 def told_json(lab: Lab, *command: str) -> Any:  # noqa: ANN401  JSON
     """Return what a command on the head prints with --json."""
     return json.loads(lab.told("head", *command, "--json"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from labs import Lab
-from loops import incidents, mend, put_right, wait_for
+from loops import becomes, incidents, mend, put_right, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -135,7 +135,7 @@ def test_the_daemon_has_its_event_once(broken: Lab, before: int, node: str, gpu:
         found = [event for event in events(broken) if event["id"] > before]
         return [event["code"] for event in found if (event["node"], event["gpu"]) == about]
 
-    wait_for(lambda: told() == ([] if signal.xid is None else [signal.xid]), 30, f"XID {signal.xid} of {about}")
+    becomes(told, [] if signal.xid is None else [signal.xid], 30, f"XIDs of {about}")
 
 
 @each
@@ -147,5 +147,4 @@ def test_it_is_one_incident_whoever_tells_of_it(broken: Lab, node: str, gpu: int
         found = [one for one in incidents(broken) if one["state"] != "closed"]
         return [one["alert_name"] for one in found if (one["node"], one["gpu"]) == about]
 
-    wanted = [signal.incident] if signal.incident else []
-    wait_for(lambda: opened() == wanted, 120, f"{wanted} about {about}")
+    becomes(opened, [signal.incident] if signal.incident else [], 120, f"incidents about {about}")

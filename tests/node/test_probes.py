@@ -214,6 +214,32 @@ def test_a_probe_that_hangs_or_dies_costs_its_own_answer_and_its_limit() -> None
     assert "without an answer" in str(answers["end"])
 
 
+def _write_late(surroundings: Surroundings) -> int:
+    time.sleep(0.4)
+    return surroundings.path("written").write_text("late")
+
+
+def _what_is_written(surroundings: Surroundings) -> str | None:
+    return surroundings.text("written")
+
+
+@pytest.mark.parametrize("seconds", [5.0, 60.0])
+def test_the_last_probe_sees_what_came_while_the_others_read(node_files: "NodeFiles", seconds: float) -> None:
+    probes = [Probe("log", _what_is_written, 1, last=True), Probe("late", _write_late, 5), Probe("number", _number, 5)]
+    answers = read_probes(probes, Surroundings(node_files.root), seconds)
+    assert answers == {"log": "late", "late": 4, "number": 7}
+
+
+def test_the_last_probe_waits_for_no_driver_that_hangs(node_files: "NodeFiles") -> None:
+    node_files.write("written", "long ago")
+    begun = time.monotonic()
+    probes = [Probe("log", _what_is_written, 1, last=True), Probe("hang", _hang, 60)]
+    answers = read_probes(probes, Surroundings(node_files.root), 0.8)
+    assert time.monotonic() - begun < 3
+    assert answers["log"] == "long ago"
+    assert "0.8 s" in str(answers["hang"])
+
+
 def _start_a_program(surroundings: Surroundings) -> str:
     return surroundings.run(["slow"], 60)
 
