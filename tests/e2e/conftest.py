@@ -1,12 +1,38 @@
 """A real lab for the end-to-end tests: made for them and taken down in any case, or one that is up (--lab NAME)."""
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Generator, Iterator
 
 import pytest
 from labs import Lab, brought_up, fleetward
 from loops import HandDrain, drain_by_hand, prepare_job, put_right, undrain
+
+LOOKS = (
+    'date; squeue -ho "%A %T %r %N restarts=%z start=%S"; sinfo -hNo "%N %T %E"',
+    "sacct -DXnP --starttime=now-30minutes --format=JobID,State,ExitCode,NodeList,Start,End,Restarts",
+    "fleetward incident list --state open; fleetward events | head -20",
+    "tail -n 40 /var/log/slurm/slurmctld.log",
+    "journalctl --unit fleetward --lines 40 --no-pager --output cat",
+    "tail -qn 15 /home/researcher/digits/digits-*.log",
+)
+"""What one would look at first on the head of a lab in which a test has failed."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test how its lab looked at that moment."""
+    report = yield
+    shown = getattr(item, "funcargs", {})
+    here = next((one for one in shown.values() if isinstance(one, Lab)), None)
+    if report.failed and here is not None:
+        for look in LOOKS:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                seen = here.on("head", "sh", "-c", look)
+                report.sections.append((f"on the head: {look}", seen.stdout + seen.stderr))
+    return report
 
 
 @pytest.fixture(scope="session")
