@@ -65,8 +65,8 @@ def _look(engine: Engine, spec: LabSpec, node: str) -> tuple[int, Scenario]:
 
 
 def _write(engine: Engine, spec: LabSpec, node: str, change: Change) -> None:
-    # The stand-in notices a new inode, and so never sees the file half written. The line comes first, as a driver's does:
-    # whoever sees what is wrong with a GPU finds why.
+    # The stand-in notices a new inode, and so never sees the file half written. The line comes first, as a driver's
+    # does: whoever sees what is wrong with a GPU finds why.
     script = (
         f'mkdir -p $(dirname {SCENARIO}) && printf %s "$1" > {SCENARIO}.new && printf %s "$2" >> {KERNEL_LOG}'
         f' && mv {SCENARIO}.new {SCENARIO} && printf %s "$3" >> {EVENTS}'

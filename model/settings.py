@@ -32,7 +32,7 @@ class _Section(BaseModel):
 class DaemonSettings(_Section):
     """Section `daemon`: where it is found, what it keeps, and whom it asks."""
 
-    socket: str = "/run/fleetward/daemon.sock"
+    socket: str = "/run/fleetward/daemon/socket"
     """The unix socket on which command and screen ask the daemon."""
     listen: Address = "127.0.0.1:9720"
     """Where Alertmanager, browsers and Prometheus find it."""

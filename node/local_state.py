@@ -13,7 +13,7 @@ from fleetward.model.errors import FleetwardError
 from fleetward.node.files import replace_file
 from fleetward.node.local_drain import LocalState, OwnDrain, Streak
 
-STATE = Path("/var/lib/fleetward/health")
+STATE = Path("/var/lib/fleetward-health")
 MOST_BYTES = 64 * 1024
 HIGHEST_COUNT = 1 << 31
 

@@ -15,9 +15,8 @@ from fleetward.node.profile import Profile
 from fleetward.node.results import Context, Finding, ProbeError, Status
 from fleetward.node.surroundings import Surroundings
 
-
 PATIENCE_SECONDS = 1.0
-"""How long the probes that are last wait for the others: a driver that hangs is most worth a look at the kernel's log."""
+"""How long the probes that are last wait for others: where a driver hangs, the kernel's log is worth most."""
 
 
 def chosen(context: Context, only: Iterable[str] = (), left_out: Iterable[str] = ()) -> tuple[AnyCheck, ...]:
@@ -42,7 +41,7 @@ def run_checks(
     catalogue: CatalogueReader = read_catalogue,
     within_seconds: float = inf,
 ) -> tuple[Finding, ...]:
-    """Return what all checks say, the worst first; takes no longer than the longest limit of a probe, or `within_seconds`."""
+    """Return what all checks say, the worst first; takes no longer than the longest limit of a probe, or than said."""
     probes = {one.reads.name: one.reads for one in checks}.values()
     return judged(checks, read_probes(probes, surroundings, within_seconds), profile, catalogue)
 

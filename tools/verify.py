@@ -50,6 +50,7 @@ PIECES = (
         "verify",
         *(f"tests/e2e/test_{x}.py" for x in ("other_pages", "outages")),
     ),
+    pytest("what a node does by itself", 8, "-m", "verify", "tests/e2e/test_node_alone.py"),
     pytest("a quarter of an hour of jobs and faults", 18, "-m", "verify", "tests/e2e/test_soak.py"),
     pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
     pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),

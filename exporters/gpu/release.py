@@ -40,6 +40,10 @@ class Release:
     by: str
     """Who asks."""
 
+    def holds(self, now: float) -> bool:
+        """Return whether nobody is to hold a GPU at this Unix time; a request for longer than may be is none."""
+        return now < self.until <= now + MOST_SECONDS
+
 
 def parse_release(content: bytes) -> Release:
     """Read a request; raises ValueError that says what is wrong with it."""
@@ -151,7 +155,7 @@ def ask_for_release(path: Path, seconds: float, by: str, now: float) -> Release:
     One of somebody else's that ends later stays as it is: a GPU may be in the middle of its reset.
     """
     asked, standing = Release(now + seconds, by), standing_release(path)
-    if standing is not None and asked.until < standing.until <= now + MOST_SECONDS:
+    if standing is not None and asked.until < standing.until and standing.holds(now):
         return standing
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -25,7 +25,7 @@ def socket_option(command: F) -> F:
     return click.option(
         "--socket",
         type=click.Path(path_type=Path),
-        help="The daemon's unix socket.  [env var: FLEETWARD_DAEMON_SOCKET; default: /run/fleetward/daemon.sock]",
+        help="The daemon's unix socket.  [env var: FLEETWARD_DAEMON_SOCKET; default: /run/fleetward/daemon/socket]",
     )(command)
 
 

@@ -68,7 +68,7 @@ MOST_DIGITS = 10
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
-    default="/var/lib/fleetward/health",
+    default="/var/lib/fleetward-health",
     show_default=True,
     metavar="DIR",
     help="Where periodic runs that report keep streaks, and what the node drained itself for.",

@@ -1,5 +1,6 @@
 """The GPUs as NVML shows them: in one process, or where that hangs each in one of its own, to hide no other."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,6 +12,7 @@ from fleetward.exporters.gpu.leftovers import Leftover, leftovers
 from fleetward.exporters.gpu.nvml import Nvml
 from fleetward.exporters.gpu.owners import PROC, owners
 from fleetward.exporters.gpu.readings import Census, GpuJob, GpuReading, ProcessOwner
+from fleetward.exporters.gpu.release import RELEASE_FILE, standing_release
 from fleetward.exporters.gpu.series_list import BY_KEY
 from fleetward.model.errors import OutOfReachError
 from fleetward.node.checking import Probe
@@ -62,7 +64,15 @@ def value(reading: GpuReading, key: str) -> float | None:
 
 
 def read_gpus(surroundings: Surroundings) -> Gpus:
-    """Ask how many GPUs there are, then each, then whose they are; raises ProbeError where the driver hangs."""
+    """Ask how many GPUs there are, then each, then whose they are.
+
+    Raises ProbeError where the driver hangs, and while the GPUs are released: whoever resets one needs them to himself.
+    """
+    standing = standing_release(surroundings.path(str(RELEASE_FILE)))
+    if standing is not None and standing.holds(time.time()):
+        raise ProbeError(
+            f"the GPUs are released, as {standing.by or 'somebody'} asked: `fleetward release --end` ends it"
+        )
     at_once = collect({0: begun(_look_at_all, ALL_SECONDS)})[0]
     found = _one_by_one() if isinstance(at_once, ProbeError) else at_once
     return found if found.census.failure else _with_jobs(found, surroundings)

@@ -21,7 +21,7 @@ def source(settings: Settings, name: str) -> str:
 
 def test_every_setting_has_a_default_and_says_so() -> None:
     settings = read_settings({}, {}, ())
-    assert settings.daemon.socket == "/run/fleetward/daemon.sock"
+    assert settings.daemon.socket == "/run/fleetward/daemon/socket"
     assert (settings.guardrails.absolute, settings.guardrails.share) == (20, 0.1)
     assert {one.source for one in settings.all()} == {"default"}
     assert {one.name for one in settings.all()} >= set(BY_NAME)

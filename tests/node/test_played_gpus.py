@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from fleetward.exporters.gpu.release import ask_for_release, end_release
 from fleetward.lab import fault_kinds
 from fleetward.lab.fault_kinds import Fault, change_of
 from fleetward.lab.scenario import Scenario
@@ -86,6 +87,19 @@ def test_a_driver_that_hangs_as_a_whole_is_unknown(played: "PlayedNode", node_fi
     assert bad == set()
     told = {one["check"]: one["why"] for one in document["findings"] if one["status"] == "unknown"}
     assert "no GPU answers" in told["gpu_ecc_uncorrected"]
+
+
+def test_gpus_that_are_released_are_left_alone(played: "PlayedNode", node_files: "NodeFiles") -> None:
+    inject(played, node_files, fault_kinds.xid(3, fault_kinds.OFF_THE_BUS))
+    asked = node_files.root / "run/fleetward/release/gpu-exporter.json"
+    ask_for_release(asked, 60, "root", time.time())
+    document, bad = check(played, node_files)
+    assert {entity for _, _, entity in bad} == {"0000:61:00"}, "what the kernel's log tells is found all the same"
+    lost = [one for one in document["findings"] if one["check"] == "gpu_lost"]
+    assert [(one["status"], "as root asked" in one["why"]) for one in lost] == [("unknown", True)]
+    end_release(asked)
+    ask_for_release(asked, 60, "root", time.time() - 61)
+    assert ("gpu_lost", "unhealthy", "GPU 3") in check(played, node_files)[1], "it is over"
 
 
 def test_a_process_of_a_job_that_is_over_is_found_by_its_control_group(

@@ -28,7 +28,7 @@ def test_it_reaches_store_slurm_and_says_so(on: On) -> None:
 
 
 def test_only_its_group_may_ask_it(on: On) -> None:
-    socket = on("head").file("/run/fleetward/daemon.sock")
+    socket = on("head").file("/run/fleetward/daemon/socket")
     assert (socket.user, socket.group, socket.mode) == ("fleetward", "fleetward", 0o660)
     assert on("head").run(f"runuser --user nobody -- {STATUS}").rc == 3
 
