@@ -17,6 +17,7 @@ NOUNS = {
     "nodes": "Show the nodes and their GPUs.",
     "provision": "Bring hosts to what the inventory declares.",
     "release": "Have the GPU exporter let go of this node's GPUs.",
+    "repaired": "Say that GPUs of this node were reset or replaced.",
     "resume": "Give nodes back that you drained.",
     "runbook": "Read runbook pages; plan, approve and watch their runs.",
     "serve": "Run the daemon: alerts in, runbooks executed.",

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from fleetward.exporters.events.kernel_lines import KernelSxid, KernelXid, parse_record
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity, Verdict
 from fleetward.node.checking import Asked, check
 from fleetward.node.probes.kernel_log import KERNEL_LOG, KernelRecords, Record
+from fleetward.node.repaired import EVERYTHING
 from fleetward.node.results import Problem, Trouble
 
 OFF_BUS, RECOVERY = 79, 154
@@ -48,11 +50,11 @@ def _faults(log: KernelRecords, asked: Asked, kind: FaultKind) -> Iterator[Seen]
         yield Seen(found.address, verdict, record.age_seconds, found.line)
 
 
-def _told(faults: Iterable[Seen]) -> Iterator[Trouble]:
-    """Yield one trouble for each number on each device; what is mere information is left out."""
+def _told(log: KernelRecords, faults: Iterable[Seen]) -> Iterator[Trouble]:
+    """Yield one trouble for each number on each device; what is repaired, and mere information, is left out."""
     by_device: dict[tuple[str, int], list[Seen]] = defaultdict(list)
     for fault in faults:
-        if fault.verdict.severity > Severity.INFO:
+        if fault.verdict.severity > Severity.INFO and not _is_history(log, fault):
             by_device[fault.address, fault.verdict.code].append(fault)
     for (address, code), seen in by_device.items():
         worst = max((one.verdict for one in seen), key=lambda verdict: verdict.severity.rank)
@@ -64,8 +66,13 @@ def _told(faults: Iterable[Seen]) -> Iterator[Trouble]:
         yield Trouble(why, address, evidence, worst.severity, worst.action, problem)
 
 
+def _is_history(log: KernelRecords, fault: Seen) -> bool:
+    since = min(log.repaired.get(fault.address, inf), log.repaired.get(EVERYTHING, inf))
+    return fault.age_seconds is not None and fault.age_seconds > since
+
+
 def _xids(log: KernelRecords, asked: Asked, wanted: Callable[[Verdict], bool]) -> Iterator[Trouble]:
-    yield from _told(one for one in _faults(log, asked, FaultKind.XID) if wanted(one.verdict))
+    yield from _told(log, (one for one in _faults(log, asked, FaultKind.XID) if wanted(one.verdict)))
 
 
 @check(
@@ -228,7 +235,7 @@ def _program_spread(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
     limits=DAY,
 )
 def _sxid(log: KernelRecords, asked: Asked) -> Iterator[Trouble]:
-    yield from _told(_faults(log, asked, FaultKind.SXID))
+    yield from _told(log, _faults(log, asked, FaultKind.SXID))
 
 
 CHECKS = (

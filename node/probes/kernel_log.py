@@ -3,10 +3,12 @@
 import os
 import re
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from fleetward.exporters.events.kernel_lines import RECORD_BYTES
 from fleetward.node.checking import Probe
+from fleetward.node.repaired import repaired
 from fleetward.node.results import ProbeError
 from fleetward.node.surroundings import Surroundings
 
@@ -34,6 +36,8 @@ class KernelRecords:
     """The kernel's messages, oldest first."""
 
     records: tuple[Record, ...] = ()
+    repaired: Mapping[str, float] = field(default_factory=dict)
+    """Seconds since what is at a PCI address, or everything, was said to be repaired."""
 
 
 def parse(lines: list[str], uptime_seconds: float | None) -> KernelRecords:
@@ -64,7 +68,7 @@ def read_kernel_log(surroundings: Surroundings) -> KernelRecords:
     except OSError as error:
         where = surroundings.kernel_log
         raise ProbeError(f"the kernel's log {where} cannot be read ({error.strerror}): run as root") from error
-    return parse(lines, float(uptime[0]) if uptime else None)
+    return replace(parse(lines, float(uptime[0]) if uptime else None), repaired=repaired(surroundings))
 
 
 def _end_of(file: int) -> list[str]:

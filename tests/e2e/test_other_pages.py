@@ -106,13 +106,16 @@ def test_a_gpu_with_a_fatal_xid_waits_for_its_reset(whole: Lab) -> None:
     assert "DRAIN" in drained["state"]
     assert drained["reason"] == f"fleetward:i{incident['id']} node_problem: XID {FATAL_XID} on GPU {gpu.index}"
     assert restarts(whole, job) == 1
-    mend(whole, gpu.node)
+    look = ("fleetward", "check", "--only", "xid_memory")
+    assert whole.on(gpu.node, *look).returncode == 5
     asking = run_of(whole, incident["id"])
     assert asking is not None
     approve(whole, asking)
+    wait_for(lambda: whole.on(gpu.node, *look).returncode == 0, 60, "a kernel's log that is history")
     # `healthy` looks at the last five minutes, so that an XID that comes again is seen.
     run = at_rest(whole, incident["id"], 480)
     assert run["state"] == "done", run["why"]
+    wait_for(lambda: detail(whole, incident["id"])["incident"]["state"] == "closed", 300, "a closed incident")
     is_the_only_one(whole, incident, since)
     who = {entry["who"] for entry in detail(whole, incident["id"])["timeline"] if entry["kind"] == "alert"}
     assert {"alertmanager", gpu.node} <= who
