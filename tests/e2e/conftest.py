@@ -16,7 +16,7 @@ LOOKS = (
     "fleetward incident list --state open; fleetward events | head -20",
     "tail -n 40 /var/log/slurm/slurmctld.log",
     "journalctl --unit fleetward --lines 40 --no-pager --output cat",
-    "tail -qn 15 /home/researcher/digits/digits-*.log",
+    "tail -n 30 $(ls -t /home/researcher/digits/digits-*.log | head -n 1)",
 )
 """What one would look at first on the head of a lab in which a test has failed."""
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from played_events import fault_event
 from starlette.testclient import TestClient
 from whole_daemon import NODE_KEYS, Daemon, alert, cut, eventually
 
-from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
-from fleetward.model.node_reports import MOST_EVENTS, FaultEvent, HealthReport, ReportedFinding
+from fleetward.model.node_reports import MOST_EVENTS, HealthReport, ReportedFinding
 from fleetward.server import node_posts, node_reports
 from fleetward.server.app import Secrets, public_app
 from fleetward.server.node_tokens import token_of
@@ -26,21 +26,8 @@ LOST = ReportedFinding("gpu_lost", "unhealthy", "GPU is lost", "GPU 3", "fatal",
 
 
 def event(key: str = "b:1", **changes: object) -> dict[str, Any]:
-    made = FaultEvent(
-        key=key,
-        at=time.time(),
-        kind=FaultKind.XID,
-        code=79,
-        gpu=3,
-        uuid="GPU-1",
-        address="0000:61:00",
-        severity=Severity.FATAL,
-        action=Action.REBOOT,
-        blame=Scope.HARDWARE,
-        meaning="it fell off the bus",
-        source="nvml",
-    )
-    return asdict(made) | changes
+    """Return an event as it is posted; a change may be one that no event has."""
+    return asdict(fault_event(key)) | changes
 
 
 def health(

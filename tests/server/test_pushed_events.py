@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import uvicorn
+from played_events import fault_event
 from whole_daemon import NODE_KEYS, Daemon, eventually
 
 from fleetward.exporters.events.push import MOST_ANSWER_BYTES, MOST_BYTES, Push
-from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
-from fleetward.model.node_reports import LONGEST_LINE, MOST_EVENTS, FaultEvent
+from fleetward.model.gpu_faults import Action, Scope, Severity
+from fleetward.model.node_reports import LONGEST_LINE, MOST_EVENTS
 from fleetward.model.node_settings import DaemonAddress
 from fleetward.server import node_posts
 from fleetward.server.node_tokens import token_of
@@ -44,19 +45,12 @@ class Kept:
 
 
 def event(key: str, **changes: object) -> bytes:
-    made = FaultEvent(
-        key=key,
-        at=time.time(),
-        kind=FaultKind.XID,
+    made = fault_event(
+        key,
         code=13,
-        gpu=3,
-        uuid="GPU-1",
-        address="0000:61:00",
         severity=Severity.WARNING,
         action=Action.RESTART_APP,
         blame=Scope.APP,
-        meaning="a program's mistake",
-        source="kernel log",
         line="é\0\x1b" * (LONGEST_LINE // 3),
     )
     return json.dumps(asdict(made) | changes).encode()

@@ -4,17 +4,16 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from played_events import fault_event as event
 
-from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
+from fleetward.model.gpu_faults import FaultKind, Severity
 from fleetward.model.incidents import Alert
-from fleetward.model.node_reports import FaultEvent
 from fleetward.store import event_telling
 from fleetward.store import events as module
 from fleetward.store.database import Database
@@ -24,25 +23,6 @@ from fleetward.store.incidents import Incidents
 AlertMaker = Callable[..., Alert]
 Fails = Callable[[str, str], None]
 NUMBERS = itertools.count()
-
-
-def event(key: str = "b:1", **changes: object) -> FaultEvent:
-    made = FaultEvent(
-        key=key,
-        at=time.time(),
-        kind=FaultKind.XID,
-        code=79,
-        gpu=3,
-        uuid="GPU-1",
-        address="0000:61:00",
-        severity=Severity.FATAL,
-        action=Action.REBOOT,
-        blame=Scope.HARDWARE,
-        meaning="it fell off the bus",
-        source="kernel log",
-        line="NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus.",
-    )
-    return replace(made, **changes)
 
 
 @pytest.fixture
