@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import Generic, TypeVar
 
 from fleetward.exporters.gpu.forks import die_with_parent
-from fleetward.node.results import ProbeError
+from fleetward.exporters.gpu.starving import is_ready
+from fleetward.node.results import ProbeError, StarvedError
 
 Key = TypeVar("Key")
 T = TypeVar("T")
@@ -61,6 +62,13 @@ class Child(Generic[T]):
         self.end()
         return answer
 
+    def too_late(self) -> ProbeError:
+        """End it, and say why it has no result."""
+        starved = is_ready(self._process)
+        self.end()
+        words = f"no answer within {self.limit_seconds:.3g} s"
+        return StarvedError(f"{words}: the node's processors are taken") if starved else ProbeError(words)
+
     def end(self) -> None:
         """Kill what is left, and wait for nothing: it may hang where no signal reaches it."""
         self.answers.close()
@@ -97,8 +105,7 @@ def take(left: MutableMapping[Key, Child[T] | ProbeError], seconds: float = inf)
             elif child.answers.poll():
                 results[key] = child.result()
             elif child.until <= now:
-                child.end()
-                results[key] = ProbeError(f"no answer within {child.limit_seconds:.3g} s")
+                results[key] = child.too_late()
             else:
                 working[key] = child
                 continue

@@ -45,6 +45,10 @@ class ProbeError(OutOfReachError):
     """Something could not be read or judged; the check is unknown, for this reason."""
 
 
+class StarvedError(ProbeError):
+    """It was not read in time because no processor was given to the process that was to read it."""
+
+
 STATUS_OF = {
     Severity.FATAL: Status.UNHEALTHY,
     Severity.DEGRADED: Status.DEGRADED,

@@ -15,6 +15,7 @@ from fleetward.exporters.gpu.board import Board
 from fleetward.exporters.gpu.nvml_events import NvmlEvents
 from fleetward.exporters.gpu.readings import Census
 from fleetward.exporters.gpu.source import GpuSource, OpenSource
+from fleetward.exporters.gpu.starving import waited_seconds
 from fleetward.model.errors import OutOfReachError
 
 MOST_GPUS = 32
@@ -23,6 +24,8 @@ LANES = 100
 RETRY_SECONDS = 1.0
 """How long until a driver that does not answer is asked again."""
 EVENT_WAIT_SECONDS = 1.0
+QUICK = 0.25
+"""Seconds; a GPU that answers so is quick."""
 IDLE, CENSUS = -1, -2
 """What a lane does where it does not look at a GPU."""
 
@@ -49,10 +52,10 @@ class Boards:
         self.interval = interval_seconds
         self.tasks = Board(LANES, _SMALL_BYTES)
         self.pulses = Board(LANES, _SMALL_BYTES)
-        """What each lane does now, and since when."""
+        """What each lane does now, since when, and its process."""
         self.tallies = Board(LANES, _SMALL_BYTES)
-        """How often each lane has looked since it began, which calls failed how often, how long each GPU took,
-        and its process."""
+        """How often each lane has looked since it began, which calls failed how often, how long each GPU took
+        without the waits for a processor, and its process."""
         self.readings = Board(MOST_GPUS, _READING_BYTES)
         self.census = Board(1, _SMALL_BYTES)
         self.xids, self.tell_xid = os.pipe2(os.O_CLOEXEC)
@@ -98,6 +101,7 @@ def _look_for_ever(boards: Boards, lane: int, open_source: OpenSource) -> None:
     source = _open(boards, lane, open_source)
     due, looks = time.monotonic(), 0
     while True:
+        waited = _waited()
         task = boards.task(lane)
         if task.census:
             _pulse(boards, lane, CENSUS)
@@ -108,6 +112,9 @@ def _look_for_ever(boards: Boards, lane: int, open_source: OpenSource) -> None:
             reading = source.look(index)
             boards.readings.write(index, reading.packed())
             seconds[index] = reading.seconds
+            if reading.seconds > QUICK:
+                seconds[index] -= min(reading.seconds, _waited() - waited)
+                waited = _waited()
         looks += 1
         errors = [(one.function, one.code, count) for one, count in source.errors.most_common(50)]
         boards.tallies.write(lane, (looks, errors, seconds, os.getpid()))
@@ -115,6 +122,11 @@ def _look_for_ever(boards: Boards, lane: int, open_source: OpenSource) -> None:
         now = time.monotonic()
         due = max(due + boards.interval, now)  # a look that came late does not make the next ones crowd
         time.sleep(due - now)
+
+
+def _waited() -> float:
+    found = waited_seconds()
+    return found[1] if found else 0.0
 
 
 def _open(boards: Boards, lane: int, open_source: OpenSource) -> GpuSource:
@@ -130,7 +142,7 @@ def _open(boards: Boards, lane: int, open_source: OpenSource) -> GpuSource:
 
 
 def _pulse(boards: Boards, lane: int, what: int) -> None:
-    boards.pulses.write(lane, (what, time.monotonic()))
+    boards.pulses.write(lane, (what, time.monotonic(), os.getpid()))
 
 
 def _wait_for_xids(boards: Boards, lane: int) -> None:

@@ -8,14 +8,12 @@ from the others but the moment until their process is replaced.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fleetward.exporters.gpu.lane import CENSUS, IDLE, LANES, MOST_GPUS, Task
+from fleetward.exporters.gpu.lane import CENSUS, IDLE, LANES, MOST_GPUS, QUICK, Task
 
 SHARED_LIMIT = 1.0
 """Seconds for one GPU in the lane that they share."""
 APART_LIMIT = 10.0
 """Seconds for a GPU in its own lane until its process is replaced."""
-QUICK = 0.25
-"""Seconds; a GPU that answers so is quick."""
 PROBATION = 60.0
 """Seconds for which a GPU in its own lane must answer quickly to return."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -84,7 +82,8 @@ class Lanes:
         """Return what is to be done now.
 
         `gpus` is how many there are, `pulses` what each lane does and since when, `ended` the lanes whose process is
-        gone, `seconds` how long the last look at each GPU took. While `released` no process may use the driver.
+        gone, `seconds` how long the last look at each GPU took; both are without the time in which a process was
+        given no processor. While `released` no process may use the driver.
         """
         for lane in ended:
             self._dying.discard(lane)

@@ -1,5 +1,6 @@
 """Looking at the GPUs apart from whoever asks: lanes that are watched and replaced, and what they see put together."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -17,11 +18,14 @@ from fleetward.exporters.gpu.page import OwnCost
 from fleetward.exporters.gpu.readings import CallError, Census, GpuIdentity, GpuReading, Snapshot
 from fleetward.exporters.gpu.release import Absence, ReleaseFile
 from fleetward.exporters.gpu.source import OpenSource
+from fleetward.exporters.gpu.starving import Waits
 
 STEP_SECONDS = 0.2
 STOP_SECONDS = 2.0
 SLACK_SECONDS = 2.0
 """How much later than two intervals a look may be until the GPU counts as not answering."""
+STARVED_SECONDS = 60.0
+"""For how long a GPU is not held to be silent because no processor was given to who looks at it."""
 FIRST_LOOK_SECONDS = 10.0
 COST_SECONDS = 10.0
 _NO_TALLY: tuple[int, tuple[()], dict[int, float], int] = (0, (), {}, 0)
@@ -50,6 +54,8 @@ class Watch:
         self._running: dict[int, float] = {}
         """Lanes with a process, and since when."""
         self._stale_after = 2 * interval_seconds + SLACK_SECONDS
+        self._waits = Waits()
+        self._stepped_at = math.inf
         self._release, self._absence = release, Absence(FIRST_LOOK_SECONDS)
         self._clock = clock
         self._stop = threading.Event()
@@ -150,9 +156,16 @@ class Watch:
         if not identity.uuid:  # a process that has just begun does not know who was there
             identity = next((one for one in self._known.values() if one.index == index), identity)
         age = now - reading.taken_at
-        if packed and age > self._stale_after:
+        if packed and age > self._stale_after and not self._is_starved(index, reading.taken_at, now):
             return GpuReading(identity, None, failure=f"no answer for {age:.0f} s", taken_at=reading.taken_at)
         return replace(reading, identity=identity)
+
+    def _is_starved(self, index: int, taken_at: float, now: float) -> bool:
+        """Return whether a look is late because it, or the thread that watches it, was given no processor."""
+        age = now - taken_at
+        late = max(0.0, now - self._stepped_at - STEP_SECONDS)
+        waited = self._waits.since(self._lanes.lane_of(index), taken_at, now) + late
+        return age <= STARVED_SECONDS and age - waited <= self._stale_after
 
     def _step_until_stopped(self) -> None:
         """Step; where this ends before its time, whatever the reason, so does all."""
@@ -172,13 +185,26 @@ class Watch:
             self._forget(lane)
         released = self._take_release(now)
         census = self._boards.census.read(0)
-        pulses = {lane: pulse for lane in self._running if (pulse := self._boards.pulses.read(lane))}
+        pulses = self._pulses(now)
         seconds: dict[int, float] = {}
         for lane in self._running:
             seconds.update((self._boards.tallies.read(lane) or _NO_TALLY)[2])
         count = Census(*census).count if census else 0
         for order in self._lanes.step(now, count or self._count, pulses, ended, seconds, released=released):
             self._obey(order, now)
+
+    def _pulses(self, now: float) -> Mapping[int, tuple[int, float]]:
+        """Return what each lane does, and since when, as if it had been given a processor whenever it was ready."""
+        pulses: dict[int, tuple[int, float]] = {}
+        with self._lock:
+            for lane, started in self._running.items():
+                what, since, process = self._boards.pulses.read(lane) or (None, started, None)
+                if process is not None or now - started < FIRST_LOOK_SECONDS:
+                    self._waits.look(lane, process, now)
+                if what is not None:
+                    pulses[lane] = (what, since + self._waits.since(lane, since, now))
+            self._stepped_at = now
+        return pulses
 
     def _take_release(self, now: float) -> bool:
         """Return whether the GPUs are released now."""
@@ -204,6 +230,7 @@ class Watch:
         looks, failed, _, _ = self._boards.tallies.read(lane) or _NO_TALLY
         with self._lock:
             self._running.pop(lane, None)
+            self._waits.forget(lane)
             self._boards.clear(lane)
             self._looks += looks
             self._errors.update({CallError(function, code): count for function, code, count in failed})

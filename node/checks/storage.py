@@ -37,8 +37,8 @@ def _mount_missing(found: Mounts, asked: Asked) -> Iterator[Trouble]:
 def _mount_hung(found: Mounts, _: Asked) -> Iterator[Trouble]:
     for one in found.mounts:
         if one.failure:
-            forbidden = one.failure == os.strerror(errno.EACCES)
-            yield Trouble(one.failure, one.target, {"type": one.kind, "hung": int(one.hung)}, known=not forbidden)
+            known = one.asked and one.failure != os.strerror(errno.EACCES)
+            yield Trouble(one.failure, one.target, {"type": one.kind, "hung": int(one.hung)}, known=known)
 
 
 @check(

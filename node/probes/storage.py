@@ -8,7 +8,7 @@ from functools import partial
 
 from fleetward.node.checking import Probe
 from fleetward.node.children import begun, collect
-from fleetward.node.results import ProbeError
+from fleetward.node.results import ProbeError, StarvedError
 from fleetward.node.surroundings import Surroundings
 
 MOUNT_SECONDS = 1.0
@@ -36,6 +36,8 @@ class Mount:
     """Why its size could not be read."""
     hung: bool = False
     """Whether the process that asked gave no answer in time."""
+    asked: bool = True
+    """Whether that process came to ask."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def read_mounts(surroundings: Surroundings) -> Mounts:
     for target, size in sizes.items():
         kind, read_only = found[target]
         if isinstance(size, ProbeError):
-            mounts.append(Mount(target, kind, read_only, failure=str(size), hung=True))
+            starved = isinstance(size, StarvedError)
+            mounts.append(Mount(target, kind, read_only, failure=str(size), hung=not starved, asked=not starved))
         elif isinstance(size, str):
             mounts.append(Mount(target, kind, read_only, failure=size))
         else:

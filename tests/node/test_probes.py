@@ -9,10 +9,11 @@ import pytest
 
 from fleetward.node.check_list import BY_ID, CHECKS
 from fleetward.node.checking import Probe
+from fleetward.node.probes import storage
 from fleetward.node.probes.clock import read_clock
 from fleetward.node.probes.host import read_processes
 from fleetward.node.profile import HostProfile, Profile
-from fleetward.node.results import Finding, ProbeError, Status
+from fleetward.node.results import Finding, ProbeError, StarvedError, Status
 from fleetward.node.run_checks import read_probes, run_checks
 from fleetward.node.surroundings import Surroundings
 
@@ -212,6 +213,28 @@ def test_a_probe_that_hangs_or_dies_costs_its_own_answer_and_its_limit() -> None
     assert "0.3 s" in str(answers["hang"])
     assert isinstance(answers["end"], ProbeError)
     assert "without an answer" in str(answers["end"])
+
+
+def _spin(_: Surroundings) -> None:
+    while True:
+        pass
+
+
+def test_one_that_was_given_no_processor_says_so() -> None:
+    answers = read_probes([Probe("spin", _spin, 0.3), Probe("hang", _hang, 0.3)], Surroundings())
+    assert isinstance(answers["spin"], StarvedError)
+    assert "processors are taken" in str(answers["spin"])
+    assert not isinstance(answers["hang"], StarvedError)
+
+
+def test_a_file_system_that_nobody_came_to_ask_is_unknown(
+    node_files: "NodeFiles", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"/": StarvedError("no answer within 1 s: the node's processors are taken")}
+    monkeypatch.setattr(storage, "collect", lambda _: answer)
+    assert finding(node_files, "mount_hung").status is Status.UNKNOWN
+    answer["/"] = ProbeError("no answer within 1 s")
+    assert finding(node_files, "mount_hung").status is Status.UNHEALTHY
 
 
 def _write_late(surroundings: Surroundings) -> int:
