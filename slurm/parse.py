@@ -1,14 +1,18 @@
 """Readers of the small languages in Slurm's output: GRES, TRES, states, lengths of time, dates, host lists.
 
-Each raises ValueError for what it does not know, so that nobody reads a wrong value as a right one.
+Each raises ValueError for what it does not know, so that nobody reads a wrong value as a right one. What comes in
+thousands of lines and in few ways of writing is read once for each way: what these give back is shared.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from ClusterShell.NodeSet import NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSet, RangeSetException
+
+_remembered = lru_cache(maxsize=8192)
 
 UNTYPED = "gpu"
 """The type of GPUs whose gres.conf line names none."""
@@ -38,7 +42,8 @@ def is_none(text: str) -> bool:
     return text.strip() in _NONE
 
 
-def gpus_of_gres(text: str) -> dict[str, int]:
+@_remembered
+def gpus_of_gres(text: str) -> Mapping[str, int]:
     """Return GPUs by type: `gpu:h100:8(S:0-1),nic:1` is {"h100": 8}; other resources are left out."""
     found: dict[str, int] = {}
     for kind, count, _ in _gpu_entries(text):
@@ -56,7 +61,8 @@ def gpu_indices_of_gres(text: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def gpus_of_tres(text: str) -> dict[str, int]:
+@_remembered
+def gpus_of_tres(text: str) -> Mapping[str, int]:
     """Return GPUs by type from `cpu=2,mem=1G,gres/gpu=5,gres/gpu:h100=4`: {"h100": 4, "gpu": 1}.
 
     Slurm counts typed GPUs in the bare `gres/gpu` as well; only the rest of it is of no type.
@@ -108,6 +114,7 @@ def node_state(text: str) -> tuple[str, tuple[str, ...]]:
     return base, tuple(flags)
 
 
+@_remembered
 def job_state(text: str) -> str:
     """Return the state of a job without what follows it: `CANCELLED by 1000` is CANCELLED."""
     word = text.strip().partition(" ")[0].rstrip("+")
@@ -116,6 +123,7 @@ def job_state(text: str) -> str:
     return word
 
 
+@_remembered
 def length(text: str) -> int | None:
     """Return seconds: `1-02:03:04` is 93784, `0:55` is 55; None where there is no limit or no value."""
     text = text.strip()
@@ -138,6 +146,7 @@ def moment(text: str) -> datetime | None:
         raise ValueError(f"not seconds of the epoch: {text!r}") from error
 
 
+@_remembered
 def hosts(text: str) -> tuple[str, ...]:
     """Return the hosts of a list, in order: `gpu[001-002],head` is ("gpu001", "gpu002", "head")."""
     if is_none(text):
