@@ -15,7 +15,8 @@ from fleetward.model.claims import Claim, ClaimClass, OwnedReason, owned_reason
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.clock import Clock
-from fleetward.slurm.client import Node, SlurmClient, SlurmRefusedError
+from fleetward.slurm.answers import Node
+from fleetward.slurm.client import SlurmClient, SlurmRefusedError
 
 _PERSON = "p-"
 _SLURMS_OWN = ("Not responding", "Node unexpectedly rebooted")

@@ -9,7 +9,7 @@ from fleetward.model.claims import Claim
 from fleetward.model.fleet_view import GpuView, JobView, NodeView
 from fleetward.model.incidents import Incident
 from fleetward.runbooks.prometheus import Sample
-from fleetward.slurm.client import Job, JobDetail, Node
+from fleetward.slurm.answers import Job, JobDetail, Node
 
 GPU_QUESTIONS: Mapping[str, str] = {
     "up": "min by (node, gpu) (gpu_up)",

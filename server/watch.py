@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 from fleetward.model.errors import FleetwardError
 from fleetward.runbooks.prometheus import Prometheus, Sample
 from fleetward.server.views import GPU_QUESTIONS
-from fleetward.slurm.client import Job, JobDetail, Node, NoSuchJobError, SlurmClient
+from fleetward.slurm.answers import Job, JobDetail, Node
+from fleetward.slurm.client import NoSuchJobError, SlurmClient
 
 LONGEST_PAUSE = 10.0
 PATIENCE = 3.0

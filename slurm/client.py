@@ -1,15 +1,25 @@
-"""What Slurm is asked and what it answers: one Protocol for every backend, with frozen results.
+"""What Slurm is asked: one Protocol for every backend.
 
 Every call has a time limit and raises an error of this file; none waits for ever.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from fleetward.model.errors import FleetwardError, OutOfReachError, UsageError
+from fleetward.slurm.answers import (
+    Accounting,
+    Controller,
+    Diagnostics,
+    Job,
+    JobDetail,
+    Listing,
+    Node,
+    Partition,
+    Reservation,
+    Share,
+    Submitted,
+)
 
 
 class SlurmOutOfReachError(OutOfReachError):
@@ -22,146 +32,6 @@ class SlurmRefusedError(FleetwardError):
 
 class NoSuchJobError(UsageError):
     """Slurm knows no job of this id."""
-
-
-ENDED = frozenset(
-    {
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "LAUNCH_FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "REVOKED",
-        "TIMEOUT",
-    }
-)
-"""Job states that nothing follows, except for a requeue by hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One node as slurmctld sees it; memory in MiB, GPUs by type (`gpu` where Slurm knows no type)."""
-
-    name: str
-    state: str
-    flags: tuple[str, ...]
-    partitions: tuple[str, ...]
-    gpus: Mapping[str, int]
-    gpus_allocated: Mapping[str, int]
-    cpus: int
-    cpus_allocated: int
-    memory: int
-    memory_allocated: int
-    reason: str = ""
-    reason_by: str = ""
-    reason_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job, or the waiting part of an array; times of length in seconds.
-
-    `id` is what a person types (`12`, `12_3`; `12_[4-9]` for tasks that wait), `number` Slurm's own for it. Slurm
-    can give a number out again: (cluster, number, submitted_at, restarts) is what tells two jobs apart.
-    `gpus` counts what is allocated, and what is asked for while the job waits.
-    """
-
-    id: str
-    number: int
-    name: str
-    user: str
-    account: str
-    partition: str
-    qos: str
-    state: str
-    reason: str
-    nodes: tuple[str, ...]
-    node_count: int
-    cpus: int
-    gpus: Mapping[str, int]
-    elapsed: int
-    time_limit: int | None
-    submitted_at: datetime | None
-    started_at: datetime | None
-    restarts: int
-    working_directory: str
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to this job by itself."""
-        return self.state in ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class NodeGpus:
-    """The GPUs of one type that a job holds on one node, by Slurm's index."""
-
-    node: str
-    type: str
-    indices: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JobDetail:
-    """A job with the GPUs that it holds on each of its nodes."""
-
-    job: Job
-    gpus: tuple[NodeGpus, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Accounting:
-    """What slurmdbd recorded of the last attempt of a job; `elapsed` in seconds."""
-
-    job_id: str
-    name: str
-    state: str
-    exit_code: int
-    exit_signal: int
-    elapsed: int
-    allocated: Mapping[str, str]
-    restarts: int
-    nodes: tuple[str, ...]
-    submitted_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the record is final."""
-        return self.state in ENDED
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """A list from Slurm, which backend gave it, and what of it could not be read."""
-
-    items: tuple[T, ...]
-    backend: str
-    unread: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A job that Slurm took, and which backend handed it in."""
-
-    job_id: str
-    backend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Controller:
-    """One slurmctld and whether it answers."""
-
-    host: str
-    answers: bool
 
 
 class SlurmClient(Protocol):
@@ -180,6 +50,18 @@ class SlurmClient(Protocol):
 
     def jobs(self) -> Listing[Job]:
         """Return the jobs that slurmctld knows, those that ended a short while ago too."""
+
+    def partitions(self) -> Listing[Partition]:
+        """Return every partition, the hidden ones too, by name."""
+
+    def reservations(self) -> Listing[Reservation]:
+        """Return the reservations that have not ended, by name."""
+
+    def shares(self) -> Listing[Share]:
+        """Return the fair shares of all accounts and users, in the order of the tree."""
+
+    def diagnostics(self) -> Diagnostics:
+        """Return what slurmctld says of itself."""
 
     def job(self, job_id: str) -> JobDetail:
         """Return one job and the GPUs it holds."""

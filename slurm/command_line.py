@@ -10,19 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fleetward.model.errors import FleetwardError, UsageError
-from fleetward.slurm import parse_listings
-from fleetward.slurm.client import (
+from fleetward.slurm import parse_diagnostics, parse_listings, parse_records
+from fleetward.slurm.answers import (
     Accounting,
     Controller,
+    Diagnostics,
     Job,
     JobDetail,
     Listing,
     Node,
-    NoSuchJobError,
-    SlurmOutOfReachError,
-    SlurmRefusedError,
+    Partition,
+    Reservation,
+    Share,
     Submitted,
 )
+from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.process import Finished, Runner, run
 
 LIMIT = 30.0
@@ -103,6 +105,29 @@ class CommandLineClient:
         """Return the jobs that slurmctld knows, those that ended a short while ago too."""
         found, unread = self._queue()
         return Listing(found, self.backend, unread)
+
+    def partitions(self) -> Listing[Partition]:
+        """Return every partition, the hidden ones too, by name."""
+        found, unread = parse_records.partitions(self._ask("scontrol", "--all", "-o", "show", "partitions"))
+        return Listing(found, self.backend, unread)
+
+    def reservations(self) -> Listing[Reservation]:
+        """Return the reservations that have not ended, by name."""
+        found, unread = parse_records.reservations(self._ask("scontrol", "--all", "-o", "show", "reservations"))
+        return Listing(found, self.backend, unread)
+
+    def shares(self) -> Listing[Share]:
+        """Return the fair shares of all accounts and users, in the order of the tree."""
+        fields = ",".join(parse_records.SHARE_FIELDS)
+        found, unread = parse_records.shares(self._ask("sshare", "--all", "--noheader", "--parsable2", "-o", fields))
+        return Listing(found, self.backend, unread)
+
+    def diagnostics(self) -> Diagnostics:
+        """Return what slurmctld says of itself."""
+        try:
+            return parse_diagnostics.diagnostics(self._ask("sdiag"))
+        except ValueError as error:
+            raise SlurmRefusedError(f"sdiag: {error}") from error
 
     def job(self, job_id: str) -> JobDetail:
         """Return one job and the GPUs it holds."""

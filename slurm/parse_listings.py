@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from fleetward.slurm import parse
-from fleetward.slurm.client import Accounting, Job, Node, NodeGpus
+from fleetward.slurm.answers import Accounting, Job, Node, NodeGpus
 
 JOB_FIELDS = (
     "JobArrayID",

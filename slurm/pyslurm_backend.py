@@ -11,17 +11,20 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from fleetward.slurm import parse
-from fleetward.slurm.client import (
+from fleetward.slurm.answers import (
     Accounting,
     Controller,
+    Diagnostics,
     Job,
     JobDetail,
     Listing,
     Node,
-    SlurmClient,
-    SlurmOutOfReachError,
+    Partition,
+    Reservation,
+    Share,
     Submitted,
 )
+from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError
 from fleetward.slurm.worker import Answer, WorkerError
 
 T = TypeVar("T")
@@ -77,6 +80,22 @@ class PyslurmClient:
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""
         return self._ask("ping", _controllers, self._other.ping)
+
+    def partitions(self) -> Listing[Partition]:
+        """Return every partition, the hidden ones too, by name."""
+        return self._other.partitions()
+
+    def reservations(self) -> Listing[Reservation]:
+        """Return the reservations that have not ended, by name."""
+        return self._other.reservations()
+
+    def shares(self) -> Listing[Share]:
+        """Return the fair shares of all accounts and users, in the order of the tree."""
+        return self._other.shares()
+
+    def diagnostics(self) -> Diagnostics:
+        """Return what slurmctld says of itself."""
+        return self._other.diagnostics()
 
     def job(self, job_id: str) -> JobDetail:
         """Return one job and the GPUs it holds."""

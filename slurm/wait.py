@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetward.model.errors import FleetwardError
-from fleetward.slurm.client import Accounting, Job, NoSuchJobError, SlurmClient, SlurmOutOfReachError
+from fleetward.slurm.answers import Accounting, Job
+from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0

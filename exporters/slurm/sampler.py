@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from fleetward.exporters.slurm.states import JobEnds
 from fleetward.model.errors import FleetwardError
-from fleetward.slurm.client import Node, SlurmClient
+from fleetward.slurm.answers import Node
+from fleetward.slurm.client import SlurmClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fleetward.model.claims import owned_reason
-from fleetward.slurm.client import ENDED, Job, Node
+from fleetward.slurm.answers import ENDED, Job, Node
 
 STATES = (
     *("idle", "mixed", "allocated", "completing", "draining", "drained", "reserved", "maintenance"),

@@ -11,7 +11,7 @@ from fleetward.commands._table import echo_json, note, table
 from fleetward.printable import length
 
 if TYPE_CHECKING:
-    from fleetward.slurm.client import Job
+    from fleetward.slurm.answers import Job
 
 
 @click.command()

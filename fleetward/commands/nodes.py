@@ -8,7 +8,7 @@ from fleetward.commands._slurm import backend_option, note_unread, slurm
 from fleetward.commands._table import echo_json, mebibytes, table
 
 if TYPE_CHECKING:
-    from fleetward.slurm.client import Node
+    from fleetward.slurm.answers import Node
 
 
 @click.command()

@@ -13,7 +13,8 @@ from fleetward.model.errors import UsageError
 from fleetward.runbooks.actions.base import Call, Done, NotBegun, Observation, Report, Result, Waiting
 from fleetward.runbooks.actions.declared import Declared, Kind, duration, node_name, node_of, seconds_of, since
 from fleetward.runbooks.clock import Clock
-from fleetward.slurm.client import Job, NoSuchJobError, SlurmClient, SlurmRefusedError
+from fleetward.slurm.answers import Job
+from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmRefusedError
 
 PATIENCE = timedelta(minutes=3)
 """How long a job may take to leave its nodes; one whose node is dead takes until Slurm gives the node up."""

@@ -12,18 +12,8 @@ from pathlib import Path
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.nodes import NodeKeeper
-from fleetward.slurm.client import (
-    ENDED,
-    Accounting,
-    Controller,
-    Job,
-    JobDetail,
-    Listing,
-    Node,
-    NoSuchJobError,
-    SlurmRefusedError,
-    Submitted,
-)
+from fleetward.slurm.answers import ENDED, Accounting, Controller, Job, JobDetail, Listing, Node, Submitted
+from fleetward.slurm.client import NoSuchJobError, SlurmRefusedError
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 HOLD_BACK = timedelta(seconds=121)

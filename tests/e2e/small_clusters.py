@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetward.slurm.client import JobDetail, SlurmClient
+from fleetward.slurm.answers import JobDetail
+from fleetward.slurm.client import SlurmClient
 from fleetward.slurm.worker import PROGRAM
 
-PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct")
+PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct", "sdiag", "sshare")
 PYSLURM = "/opt/fleetward-pyslurm/bin/python"
 SCRIPT = Path(__file__).parents[1] / "slurm" / "small_cluster.sh"
 

@@ -12,7 +12,8 @@ from prometheus_client.core import Metric
 from fleetward.exporters.slurm.metrics import FORGOTTEN_AFTER_SECONDS, render
 from fleetward.exporters.slurm.sampler import Picture, Sampler
 from fleetward.exporters.slurm.states import STATES, JobEnds, drain_owner, node_state
-from fleetward.slurm.client import Job, Listing, Node, SlurmOutOfReachError
+from fleetward.slurm.answers import Job, Listing, Node
+from fleetward.slurm.client import SlurmOutOfReachError
 from fleetward.slurm.recorded import RecordedClient
 
 RECORDINGS = Path(__file__).parent.parent / "slurm" / "recordings"

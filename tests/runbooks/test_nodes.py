@@ -11,7 +11,8 @@ from fleetward.model.claims import MAX_WHY, ClaimClass, owned_reason
 from fleetward.model.errors import OutOfReachError, RefusedError, UsageError
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.nodes import DriftKind, HoldResult, NodeKeeper, ReleaseResult, held_by_fleetward
-from fleetward.slurm.client import Node, SlurmOutOfReachError, SlurmRefusedError
+from fleetward.slurm.answers import Node
+from fleetward.slurm.client import SlurmOutOfReachError, SlurmRefusedError
 
 PROBLEM = ClaimClass.NODE_PROBLEM
 OURS = "fleetward:i12 node_problem: GPU 3 off the bus"

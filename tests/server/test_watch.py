@@ -7,7 +7,7 @@ from played_slurm import PlayedClock, PlayedSlurm, job, node
 
 from fleetward.model.errors import OutOfReachError
 from fleetward.server.watch import INTEREST, LONGEST_PAUSE, Interest, SlurmLooker, Source
-from fleetward.slurm.client import Job, JobDetail, Listing
+from fleetward.slurm.answers import Job, JobDetail, Listing
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fleetward.model.errors import ExitCode, UsageError
-from fleetward.slurm.client import NodeGpus, NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
+from fleetward.slurm.answers import NodeGpus
+from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.process import Finished, run
 from fleetward.slurm.recorded import RecordedClient, RecordingRunner

@@ -19,14 +19,8 @@ import pytest
 from small_clusters import Cluster, engine, eventually, running, script, small_cluster
 
 import fleetward
-from fleetward.slurm.client import (
-    Job,
-    NodeGpus,
-    NoSuchJobError,
-    SlurmClient,
-    SlurmOutOfReachError,
-    SlurmRefusedError,
-)
+from fleetward.slurm.answers import Job, NodeGpus
+from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.pyslurm_backend import PyslurmClient
 from fleetward.slurm.worker import Worker
@@ -129,6 +123,46 @@ def test_nodes_are_told_with_their_gpus(idle: Case) -> None:
     assert [node.state for node in found.items[:2]] == ["IDLE", "IDLE"]
     assert found.items[0].partitions == ("gpu", "debug")
     assert found.items[2].state in ("UNKNOWN", "DOWN")
+
+
+def test_partitions_are_told_with_their_nodes_and_limits(idle: Case) -> None:
+    gpu, debug = sorted(idle.client.partitions().items, key=lambda one: -len(one.nodes))
+    assert (gpu.name, gpu.default, gpu.nodes, gpu.gpus) == ("gpu", True, ("gpu001", "gpu002", "gpu003"), {"h100": 6})
+    assert (gpu.time_limit, gpu.most_nodes, gpu.accounts, gpu.allowed_qos) == (86400, None, (), ())
+    assert (debug.name, debug.default, debug.nodes, debug.time_limit) == ("debug", False, ("gpu001",), 3600)
+
+
+def test_reservations_come_and_go(idle: Case) -> None:
+    assert idle.client.reservations().items == ()
+    words = ("starttime=now+1hour", "duration=60", "nodes=gpu001", "users=root", "flags=maint")
+    idle.cluster.told("scontrol", "create", "reservation", "reservationname=upkeep", *words)
+    try:
+        (kept,) = idle.client.reservations().items
+    finally:
+        idle.cluster.told("scontrol", "delete", "reservationname=upkeep")
+    assert (kept.name, kept.active, kept.nodes, kept.users) == ("upkeep", False, ("gpu001",), ("root",))
+    assert kept.starts_at is not None
+    assert 3000 < kept.starts_at.timestamp() - time.time() < 3700
+    assert idle.client.reservations().items == ()
+
+
+def test_fair_shares_are_those_of_the_tree(idle: Case) -> None:
+    found = {(one.account, one.user): one for one in idle.client.shares().items}
+    assert {("root", ""), ("root", "root"), ("research", ""), ("research", "root")} <= found.keys()
+    assert found["research", "root"].fair_share is not None
+    assert found["research", ""].fair_share is None
+
+
+def test_slurmctld_counts_what_it_is_asked(idle: Case) -> None:
+    def calls(name: str) -> int:
+        return next((one.count for one in idle.client.diagnostics().calls_by_type if one.name == name), 0)
+
+    before = calls("REQUEST_RESERVATION_INFO")
+    idle.client.reservations()
+    assert calls("REQUEST_RESERVATION_INFO") == before + 1
+    told = idle.client.diagnostics()
+    assert abs(told.at.timestamp() - time.time()) < 120
+    assert {one.name for one in told.calls_by_user} >= {"root"}
 
 
 def test_a_job_is_followed_from_submission_to_its_record(idle: Case) -> None:

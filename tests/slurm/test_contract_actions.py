@@ -21,7 +21,8 @@ from fleetward.runbooks.actions.slurm_nodes import Drain, Resume
 from fleetward.runbooks.actions.slurm_requeue import Requeue
 from fleetward.runbooks.clock import SystemClock
 from fleetward.runbooks.nodes import DriftKind, HoldResult, NodeKeeper, ReleaseResult
-from fleetward.slurm.client import Node, SlurmOutOfReachError
+from fleetward.slurm.answers import Node
+from fleetward.slurm.client import SlurmOutOfReachError
 from fleetward.slurm.command_line import CommandLineClient
 
 pytestmark = pytest.mark.slurm

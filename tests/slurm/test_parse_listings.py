@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetward.slurm import parse_listings
-from fleetward.slurm.client import NodeGpus
+from fleetward.slurm.answers import NodeGpus
 
 SEPARATOR = "~0123456789ab~"
 

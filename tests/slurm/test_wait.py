@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleetward.model.errors import FleetwardError
-from fleetward.slurm.client import Accounting, Job, JobDetail, NoSuchJobError, SlurmClient, SlurmOutOfReachError
+from fleetward.slurm.answers import Accounting, Job, JobDetail
+from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError
 from fleetward.slurm.wait import ACCOUNTING_LAG, LONGEST_PAUSE, PATIENCE, Clock, wait_for_end
 
 SUBMITTED = datetime(2026, 11, 21, tzinfo=UTC)

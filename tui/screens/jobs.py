@@ -7,7 +7,7 @@ from textual.binding import BindingType
 from fleetward.model.errors import FleetwardError
 from fleetward.model.fleet_view import JobView
 from fleetward.printable import length
-from fleetward.slurm.client import ENDED
+from fleetward.slurm.answers import ENDED
 from fleetward.tui.picture import Picture
 from fleetward.tui.screens.details import job_lines
 from fleetward.tui.screens.dialog import Question, Reading

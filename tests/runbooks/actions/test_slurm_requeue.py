@@ -9,7 +9,8 @@ from played_slurm import PlayedSlurm, PlayedWorld, job
 from fleetward.model.runs import Step
 from fleetward.runbooks.actions.base import Call, Done, NotBegun, Waiting
 from fleetward.runbooks.actions.slurm_requeue import Requeue
-from fleetward.slurm.client import Job, SlurmOutOfReachError
+from fleetward.slurm.answers import Job
+from fleetward.slurm.client import SlurmOutOfReachError
 
 MakeCall = Callable[..., Call]
 
