@@ -59,6 +59,8 @@ class KernelLog:
         self._caught_up = False
         self._lost = 0
         self._open()
+        if self._reader is not None and known is None:
+            self._caught_up = True  # it begins at its end: whatever comes was written from now on
 
     @property
     def readable(self) -> bool:

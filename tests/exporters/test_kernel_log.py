@@ -308,6 +308,12 @@ def test_a_time_that_is_nonsense_is_not_believed_of_a_record_that_has_just_come(
         assert reader.read()[0].at == now[0]
 
 
+def test_nor_of_one_that_came_before_the_log_was_first_read(log: Path) -> None:
+    reader = KernelLog(log, BOOT, clock=lambda: 5000.0)
+    write(log, line(13, seconds=0.001))
+    assert [fault.at for fault in reader.read()] == [5000.0]
+
+
 @pytest.mark.parametrize("text", [line(9), line(9) * 20])
 def test_a_log_that_is_emptied_and_written_to_between_two_looks_is_read_from_its_beginning(
     log: Path, text: str
