@@ -59,7 +59,7 @@ class KernelLog:
         self._caught_up = False
         self._lost = 0
         self._open()
-        if self._reader is not None and known is None:
+        if self.readable and known is None:
             self._caught_up = True  # it begins at its end: whatever comes was written from now on
 
     @property
