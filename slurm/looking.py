@@ -31,9 +31,9 @@ class Looker:
     def look(self) -> Snapshot:
         """Ask for all parts; after one that is out of reach the others are not asked, and say why."""
         before = self.snapshot
-        nodes, away = self._part(before.nodes, self._client.nodes, None)
-        jobs, away = self._part(before.jobs, self._client.jobs, away)
-        partitions, away = self._part(before.partitions, self._client.partitions, away)
+        nodes, away = asked_anew(before.nodes, self._client.nodes, self._clock)
+        jobs, away = asked_anew(before.jobs, self._client.jobs, self._clock, away)
+        partitions, away = asked_anew(before.partitions, self._client.partitions, self._clock, away)
         self._failures = self._failures + 1 if away is not None else 0
         self.snapshot = Snapshot(nodes, jobs, partitions)
         return self.snapshot
@@ -43,15 +43,23 @@ class Looker:
         slow = self.snapshot.seconds / SHARE_OF_TIME
         return min(max(interval * 2.0 ** min(self._failures, 6), slow), max(LONGEST_PAUSE, interval))
 
-    def _part(
-        self, before: Part[T], ask: Callable[[], Listing[T]], away: SlurmOutOfReachError | None
-    ) -> tuple[Part[T], SlurmOutOfReachError | None]:
-        if away is not None:
-            return replace(before, seconds=0.0, problem=str(away)), away
-        began = self._clock()
-        try:
-            told = ask()
-        except FleetwardError as error:
-            away = error if isinstance(error, SlurmOutOfReachError) else None
-            return replace(before, seconds=self._clock() - began, problem=str(error)), away
-        return Part(told.items, began, self._clock() - began, told.unread, ""), None
+
+def asked_anew(
+    before: Part[T],
+    ask: Callable[[], Listing[T]],
+    clock: Callable[[], float],
+    away: SlurmOutOfReachError | None = None,
+) -> tuple[Part[T], SlurmOutOfReachError | None]:
+    """Return a part as Slurm tells it now, or as it was and why it does not; and the error where it is out of reach.
+
+    Where it is `away` already it is not asked.
+    """
+    if away is not None:
+        return replace(before, seconds=0.0, problem=str(away)), away
+    began = clock()
+    try:
+        told = ask()
+    except FleetwardError as error:
+        reach = error if isinstance(error, SlurmOutOfReachError) else None
+        return replace(before, seconds=clock() - began, problem=str(error) or type(error).__name__), reach
+    return Part(told.items, began, clock() - began, told.unread, ""), None

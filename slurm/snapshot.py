@@ -8,14 +8,15 @@ from typing import Generic, TypeAlias, TypeVar
 
 from fleetward.slurm.answers import Job, Node, Partition
 
+T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[T]):
+class Part(Generic[T_co]):
     """One list from Slurm as it was when Slurm last told it."""
 
-    items: tuple[T, ...] = ()
+    items: tuple[T_co, ...] = ()
     at: float = -inf
     """When it was asked for, in seconds of the clock of whoever looks."""
     seconds: float = 0.0

@@ -1,24 +1,21 @@
-"""The metrics of a Slurm cluster, as a pure function of a picture.
+"""The metrics of a Slurm cluster, as a pure function of a picture."""
 
-Nodes are in the label `node` of these series, so the target itself must have no such label.
-"""
-
-from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
+from math import isfinite
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from fleetward.exporters.slurm.sampler import Picture
-from fleetward.exporters.slurm.states import STATES, drain_owner, node_state
+from fleetward.exporters.slurm import job_metrics, node_metrics, slow_metrics
+from fleetward.exporters.slurm.picture import Picture
+from fleetward.slurm.snapshot import Part
 
 FORGOTTEN_AFTER_SECONDS = 300.0
-"""Nodes and jobs of a picture this old are no longer served: what nobody knows must not look like knowledge."""
-
-_COMMON_JOB_STATES = ("PENDING", "RUNNING", "COMPLETING", "SUSPENDED")
+"""What is this old is no longer served: what nobody knows must not look like knowledge."""
 
 
-def render(picture: Picture, now: float) -> Iterator[Metric]:
-    """Yield every metric; `now` is of the clock of `picture.taken_at`."""
+def render(picture: Picture, now: float, wall: datetime) -> Iterator[Metric]:
+    """Yield every metric; `now` is of the clock of the picture's parts, and `wall` the time of day then."""
     yield GaugeMetricFamily("slurm_up", "1 where slurmctld answered when it was last asked.", value=float(picture.up))
     ends = CounterMetricFamily(
         "slurm_job_ends_total", "Attempts of jobs that ended since this exporter began.", labels=("outcome",)
@@ -26,44 +23,50 @@ def render(picture: Picture, now: float) -> Iterator[Metric]:
     for outcome, count in picture.ends.items():
         ends.add_metric([outcome], count)
     yield ends
+    yield from _own(picture, now)
+    snapshot = picture.snapshot
+    if _is_known(snapshot.nodes, now):
+        yield from node_metrics.render(snapshot.nodes.items, snapshot.partitions.items)
+    if _is_known(snapshot.jobs, now):
+        yield from job_metrics.render(snapshot.jobs.items, picture.waits, wall)
+    if _is_known(picture.reservations, now):
+        yield from slow_metrics.of_reservations(picture.reservations.items)
+    if _is_known(picture.shares, now):
+        yield from slow_metrics.of_shares(picture.shares.items)
+    if _is_known(picture.diagnostics, now):
+        yield from slow_metrics.of_controller(picture.diagnostics.items[0], picture.own_calls)
+
+
+def _own(picture: Picture, now: float) -> Iterator[Metric]:
+    snapshot, parts = picture.snapshot, picture.parts
     yield GaugeMetricFamily(
-        "slurm_exporter_snapshot_duration_seconds",
-        "Time that the last question to Slurm took.",
-        picture.duration_seconds,
+        "slurm_exporter_snapshot_duration_seconds", "Time that the last snapshot took.", snapshot.seconds
     )
     yield GaugeMetricFamily(
-        "slurm_exporter_unread_entries", "Nodes and jobs of the last answer that could not be read.", picture.unread
+        "slurm_exporter_unread_entries",
+        "Entries of Slurm's last answers that could not be read.",
+        sum(len(part.unread) for part in parts.values()),
     )
-    if picture.taken_at is None:
-        return
-    age = max(0.0, now - picture.taken_at)
-    yield GaugeMetricFamily("slurm_exporter_snapshot_age_seconds", "Age of what the other metrics show.", value=age)
-    if age <= FORGOTTEN_AFTER_SECONDS:
-        yield from _nodes(picture)
-        yield _jobs(picture)
-
-
-def _nodes(picture: Picture) -> Iterator[Metric]:
-    number = GaugeMetricFamily("slurm_nodes", "Nodes by state.", labels=("state",))
-    state = GaugeMetricFamily("slurm_node_state", "The state that a node is in; always 1.", labels=("node", "state"))
-    drained = GaugeMetricFamily(
-        "slurm_node_drained", "Who drained a node that is drained or draining; always 1.", labels=("node", "owner")
+    if isfinite(age := snapshot.nodes.age(now)):
+        yield GaugeMetricFamily("slurm_exporter_snapshot_age_seconds", "Age of what is told of nodes.", value=age)
+    success = GaugeMetricFamily(
+        "slurm_exporter_collector_success",
+        "1 where Slurm answered when it was last asked for it.",
+        labels=("collector",),
     )
-    gpus = GaugeMetricFamily("slurm_node_gpus", "GPUs that Slurm hands out on a node.", labels=("node",))
-    states = {node.name: node_state(node) for node in picture.nodes}
-    counts = Counter(states.values())
-    for name in STATES:
-        number.add_metric([name], counts[name])
-    for node in picture.nodes:
-        state.add_metric([node.name, states[node.name]], 1)
-        gpus.add_metric([node.name], sum(node.gpus.values()))
-        if owner := drain_owner(node):
-            drained.add_metric([node.name, owner], 1)
-    yield from (number, state, drained, gpus)
+    ages = GaugeMetricFamily(
+        "slurm_exporter_collector_age_seconds", "Age of what Slurm answered last.", labels=("collector",)
+    )
+    took = GaugeMetricFamily(
+        "slurm_exporter_collector_duration_seconds", "Time that the last question took.", labels=("collector",)
+    )
+    for name, part in parts.items():
+        success.add_metric([name], float(not part.problem))
+        took.add_metric([name], part.seconds)
+        if isfinite(age := part.age(now)):
+            ages.add_metric([name], max(0.0, age))
+    yield from (success, ages, took)
 
 
-def _jobs(picture: Picture) -> Metric:
-    jobs = GaugeMetricFamily("slurm_jobs", "Jobs that have not ended, by state.", labels=("state",))
-    for state in dict.fromkeys((*_COMMON_JOB_STATES, *sorted(picture.jobs))):
-        jobs.add_metric([state.lower()], picture.jobs.get(state, 0))
-    return jobs
+def _is_known(part: Part[object], now: float) -> bool:
+    return part.age(now) <= FORGOTTEN_AFTER_SECONDS

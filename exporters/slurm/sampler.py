@@ -1,33 +1,21 @@
 """Asking Slurm at an interval, apart from whoever scrapes, and the picture that a scrape gets."""
 
+import os
+import pwd
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
+from fleetward.exporters.slurm.picture import OwnCalls, Picture
 from fleetward.exporters.slurm.states import JobEnds
-from fleetward.model.errors import FleetwardError
-from fleetward.slurm.answers import Node
+from fleetward.exporters.slurm.waits import Waits
+from fleetward.slurm.answers import Diagnostics, Listing
 from fleetward.slurm.client import SlurmClient
+from fleetward.slurm.looking import Looker, asked_anew
+from fleetward.slurm.snapshot import Snapshot, differences
 
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What Slurm said when it last answered, and whether it answered when it was last asked."""
-
-    up: bool = False
-    failure: str = ""
-    """Why it did not answer."""
-    nodes: tuple[Node, ...] = ()
-    jobs: Mapping[str, int] = field(default_factory=dict)
-    """Jobs that have not ended, by Slurm's state."""
-    ends: Mapping[str, int] = field(default_factory=dict)
-    taken_at: float | None = None
-    """Seconds of the monotonic clock; None where Slurm has not answered yet."""
-    duration_seconds: float = 0.0
-    unread: int = 0
-    """Entries of the last answer that could not be read."""
+SLOW_SECONDS = 60.0
+"""How often what changes slowly is asked for, at most: reservations, fair shares, slurmctld's own statistics."""
 
 
 class Sampler:
@@ -39,14 +27,19 @@ class Sampler:
         interval_seconds: float,
         note: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        user: str | None = None,
     ) -> None:
         """Ask for nothing yet: a controller that hangs must not keep the exporter from serving that it does."""
         self._client = client
         self._interval = interval_seconds
         self._note = note
         self._clock = clock
-        self._ends = JobEnds()
-        self._picture = Picture(ends=self._ends.counts())
+        self._user = _user() if user is None else user
+        self._looker = Looker(client, clock)
+        self._ends, self._waits = JobEnds(), Waits()
+        self._slow_until = 0.0
+        self._told = ""
+        self._picture = Picture(ends=self._ends.counts(), waits=self._waits.histograms())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_until_stopped, name="slurm", daemon=True)
 
@@ -64,36 +57,65 @@ class Sampler:
         return self._picture
 
     def look(self) -> None:
-        """Ask once and keep the answer."""
-        began = self._clock()
-        try:
-            nodes, jobs = self._client.nodes(), self._client.jobs()
-        except FleetwardError as error:
-            if self._picture.up or not self._picture.failure:
-                self._note(f"Slurm does not answer: {error}")
-            self._picture = Picture(
-                up=False,
-                failure=str(error),
-                nodes=self._picture.nodes,
-                jobs=self._picture.jobs,
-                ends=self._picture.ends,
-                taken_at=self._picture.taken_at,
-                duration_seconds=self._clock() - began,
-            )
-            return
-        self._ends.look(jobs.items)
-        ended = self._clock()
-        self._picture = Picture(
-            up=True,
-            nodes=nodes.items,
-            jobs=Counter(job.state for job in jobs.items if not job.ended),
-            ends=self._ends.counts(),
-            taken_at=ended,
-            duration_seconds=ended - began,
-            unread=len(nodes.unread) + len(jobs.unread),
+        """Ask once and keep the answers."""
+        before = self._looker.snapshot
+        snapshot = self._looker.look()
+        if not snapshot.jobs.problem:
+            self._ends.look(snapshot.jobs.items)
+        self._waits.look(differences(before, snapshot))
+        self._tell(snapshot)
+        self._picture = self._with_slow_facts(snapshot)
+
+    def _with_slow_facts(self, snapshot: Snapshot) -> Picture:
+        known = self._picture
+        reservations, shares, diagnostics, own = (
+            known.reservations,
+            known.shares,
+            known.diagnostics,
+            known.own_calls,
         )
+        now = self._clock()
+        if not snapshot.nodes.problem and now >= self._slow_until:
+            self._slow_until = now + max(SLOW_SECONDS, self._interval)
+            reservations, away = asked_anew(reservations, self._client.reservations, self._clock)
+            shares, away = asked_anew(shares, self._client.shares, self._clock, away)
+            diagnostics, _ = asked_anew(diagnostics, self._diagnostics, self._clock, away)
+            own = _own(diagnostics.items, known.diagnostics.items, self._user) or own
+        return Picture(snapshot, reservations, shares, diagnostics, own, self._ends.counts(), self._waits.histograms())
+
+    def _diagnostics(self) -> Listing[Diagnostics]:
+        return Listing((self._client.diagnostics(),), self._client.backend)
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """Note once why Slurm does not answer."""
+        problem = snapshot.nodes.problem
+        if problem and not self._told:
+            self._note(f"Slurm does not answer: {problem}")
+        self._told = problem
 
     def _look_until_stopped(self) -> None:
         while not self._stop.is_set():
             self.look()
-            self._stop.wait(self._interval)
+            self._stop.wait(self._looker.pause(self._interval))
+
+
+def _own(now: tuple[Diagnostics, ...], before: tuple[Diagnostics, ...], user: str) -> OwnCalls | None:
+    if not now:
+        return None
+    ours, theirs = _calls_of(now[0], user), _calls_of(before[0], user) if before else None
+    ratio = None
+    if theirs is not None and before[0].since == now[0].since and (passed := now[0].at - before[0].at):
+        ratio = max(0.0, ours.seconds - theirs.seconds) / passed.total_seconds()
+    return OwnCalls(ours.count, ours.seconds, ratio)
+
+
+def _calls_of(diagnostics: Diagnostics, user: str) -> OwnCalls:
+    mine = [calls for calls in diagnostics.calls_by_user if calls.name == user]
+    return OwnCalls(sum(calls.count for calls in mine), sum(calls.seconds for calls in mine))
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

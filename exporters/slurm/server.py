@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client.core import Metric
@@ -24,7 +25,7 @@ class PictureCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the picture, with its age now."""
-        return render(self._sampler.picture(), time.monotonic())
+        return render(self._sampler.picture(), time.monotonic(), datetime.now(UTC))
 
 
 def serve(

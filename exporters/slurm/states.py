@@ -50,6 +50,12 @@ def drain_owner(node: Node) -> str | None:
     return "slurm" if node.reason_by == "slurm" else "person"
 
 
+def drain_class(node: Node) -> str:
+    """Return what a node was drained for, as our reasons say it; `other` where somebody else wrote the reason."""
+    owned = owned_reason(node.reason)
+    return str(owned.kind) if owned else "other"
+
+
 OUTCOMES = (*sorted(state.lower() for state in ENDED), "requeued")
 """How an attempt of a job can end; `requeued` where Slurm put it back into the queue before anybody saw its end."""
 

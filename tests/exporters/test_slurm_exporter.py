@@ -1,5 +1,8 @@
 """Slurm's exporter: states and owners by name, ends counted once, a picture that outlives a controller that is away."""
 
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,13 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from fleetward.exporters.slurm.metrics import FORGOTTEN_AFTER_SECONDS, render
-from fleetward.exporters.slurm.sampler import Picture, Sampler
+from fleetward.exporters.slurm.picture import Picture
+from fleetward.exporters.slurm.sampler import Sampler
 from fleetward.exporters.slurm.states import STATES, JobEnds, drain_owner, node_state
-from fleetward.slurm.answers import Job, Listing, Node
-from fleetward.slurm.client import SlurmOutOfReachError
+from fleetward.slurm.answers import Diagnostics, Job, Listing, Node, Partition, Reservation, Share
+from fleetward.slurm.client import SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.recorded import RecordedClient
 
 RECORDINGS = Path(__file__).parent.parent / "slurm" / "recordings"
@@ -45,6 +51,22 @@ class Played:
     def jobs(self) -> Listing[Job]:
         assert self.answer is not None
         return Listing(tuple(self.answer[1]), self.backend)
+
+    def partitions(self) -> Listing[Partition]:
+        return Listing((), self.backend)
+
+    def reservations(self) -> Listing[Reservation]:
+        return Listing((), self.backend)
+
+    def shares(self) -> Listing[Share]:
+        raise SlurmRefusedError("sshare: there is no accounting here")
+
+    def diagnostics(self) -> Diagnostics:
+        raise SlurmRefusedError("sdiag: access denied")
+
+
+def shown(picture: Picture, now: float) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return samples(render(picture, now, AT))
 
 
 def samples(metrics: Iterator[Metric]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -117,7 +139,7 @@ def test_every_node_and_job_is_in_the_metrics() -> None:
     )
     sampler = Sampler(slurm, 60, clock=lambda: 100.0)
     sampler.look()
-    found = samples(render(sampler.picture(), 107.0))
+    found = shown(sampler.picture(), 107.0)
     assert found["slurm_up", ()] == 1
     assert found["slurm_exporter_snapshot_age_seconds", ()] == 7
     assert {key: value for key, value in found.items() if key[0] == "slurm_nodes" and value} == {
@@ -138,20 +160,20 @@ def test_a_controller_that_is_away_is_told_and_the_last_picture_is_kept_for_a_wh
     slurm = Played()
     sampler = Sampler(slurm, 60, notes.append, clock=lambda: now[0])
     sampler.look()
-    assert samples(render(sampler.picture(), now[0]))["slurm_up", ()] == 0
-    assert ("slurm_exporter_snapshot_age_seconds", ()) not in samples(render(sampler.picture(), now[0]))
+    assert shown(sampler.picture(), now[0])["slurm_up", ()] == 0
+    assert ("slurm_exporter_snapshot_age_seconds", ()) not in shown(sampler.picture(), now[0])
     slurm.answer = ([node()], [])
     sampler.look()
     slurm.answer = None
     now[0] = 130.0
     sampler.look()
     sampler.look()
-    found = samples(render(sampler.picture(), now[0]))
+    found = shown(sampler.picture(), now[0])
     assert found["slurm_up", ()] == 0
     assert found["slurm_node_state", (("node", "gpu001"), ("state", "idle"))] == 1
     assert found["slurm_exporter_snapshot_age_seconds", ()] == 30
     assert len(notes) == 2, "it says so when it begins, not at every look"
-    late = samples(render(sampler.picture(), 101 + FORGOTTEN_AFTER_SECONDS))
+    late = shown(sampler.picture(), 101 + FORGOTTEN_AFTER_SECONDS)
     assert ("slurm_node_state", (("node", "gpu001"), ("state", "idle"))) not in late
     assert late["slurm_up", ()] == 0
 
@@ -176,18 +198,48 @@ def test_it_reads_what_a_real_slurm_said(release: str) -> None:
     sampler = Sampler(RecordedClient(RECORDINGS / release), 60)
     sampler.look()
     picture = sampler.picture()
-    assert picture.up, picture.failure
-    found = samples(render(picture, time.monotonic()))
+    assert picture.up, picture.snapshot.nodes.problem
+    found = shown(picture, time.monotonic())
     states = [key for key in found if key[0] == "slurm_node_state"]
-    assert len(states) == len(picture.nodes) > 0
+    assert len(states) == len(picture.snapshot.nodes.items) > 0
     assert "unknown" not in {dict(labels)["state"] for _, labels in states}
-    assert sum(value for key, value in found.items() if key[0] == "slurm_nodes") == len(picture.nodes)
+    assert sum(value for key, value in found.items() if key[0] == "slurm_nodes") == len(states)
+
+
+@pytest.mark.parametrize("release", ["24.11", "26.05"])
+def test_promtool_has_nothing_to_say_of_the_page(release: str) -> None:
+    class Whole(RecordedClient):
+        """What two recordings of one release hold."""
+
+        def __init__(self) -> None:
+            super().__init__(RECORDINGS / f"slurm-{release}")
+            more = RecordedClient(RECORDINGS / f"records-{release}")
+            self.partitions, self.reservations = more.partitions, more.reservations
+            self.shares, self.diagnostics = more.shares, more.diagnostics
+
+    sampler = Sampler(Whole(), 60)
+    sampler.look()
+    assert {name for name, part in sampler.picture().parts.items() if part.problem} == set()
+
+    class Page(Collector):
+        def collect(self) -> Iterator[Metric]:
+            return render(sampler.picture(), time.monotonic(), AT)
+
+    registry = CollectorRegistry()
+    registry.register(Page())
+    promtool = shutil.which("promtool") or str(Path(sys.executable).with_name("promtool"))
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=generate_latest(registry), capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
 def test_a_picture_without_an_answer_has_no_nodes() -> None:
     empty = replace(Picture(), ends={})
-    assert {name for name, _ in samples(render(empty, 0.0))} == {
+    assert {name for name, _ in shown(empty, 0.0)} == {
         "slurm_up",
         "slurm_exporter_snapshot_duration_seconds",
         "slurm_exporter_unread_entries",
+        "slurm_exporter_collector_success",
+        "slurm_exporter_collector_duration_seconds",
     }
