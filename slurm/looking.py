@@ -13,6 +13,8 @@ from fleetward.slurm.snapshot import Part, Snapshot
 SHARE_OF_TIME = 0.2
 """At most so much of the time goes into questions: one that took 2 s is not put again for 10 s."""
 LONGEST_PAUSE = 300.0
+PARTITIONS_SECONDS = 60.0
+"""How often partitions are asked for, at most: a person changes them, now and then."""
 
 T = TypeVar("T")
 
@@ -29,11 +31,13 @@ class Looker:
         """The last picture; a part that Slurm did not tell stays as it was, with its age."""
 
     def look(self) -> Snapshot:
-        """Ask for all parts; after one that is out of reach the others are not asked, and say why."""
+        """Ask for what is due; after one that is out of reach the others are not asked, and say why."""
         before = self.snapshot
         nodes, away = asked_anew(before.nodes, self._client.nodes, self._clock)
         jobs, away = asked_anew(before.jobs, self._client.jobs, self._clock, away)
-        partitions, away = asked_anew(before.partitions, self._client.partitions, self._clock, away)
+        partitions = before.partitions
+        if away is not None or partitions.problem or partitions.age(self._clock()) >= PARTITIONS_SECONDS:
+            partitions, away = asked_anew(partitions, self._client.partitions, self._clock, away)
         self._failures = self._failures + 1 if away is not None else 0
         self.snapshot = Snapshot(nodes, jobs, partitions)
         return self.snapshot

@@ -1,6 +1,6 @@
 """The metrics of a Slurm cluster, as a pure function of a picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from math import isfinite
 
@@ -8,14 +8,31 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from fleetward.exporters.slurm import job_metrics, node_metrics, slow_metrics
 from fleetward.exporters.slurm.picture import Picture
-from fleetward.slurm.snapshot import Part
 
 FORGOTTEN_AFTER_SECONDS = 300.0
 """What is this old is no longer served: what nobody knows must not look like knowledge."""
 
 
-def render(picture: Picture, now: float, wall: datetime) -> Iterator[Metric]:
-    """Yield every metric; `now` is of the clock of the picture's parts, and `wall` the time of day then."""
+Families = tuple[Metric, ...]
+
+
+def told(picture: Picture, wall: datetime) -> Mapping[str, Families]:
+    """Return the metrics that each part of a picture gives, by the part's name; `wall` is when it was taken.
+
+    They are the same for as long as the picture is, so that a scrape finds them made.
+    """
+    snapshot, diagnostics = picture.snapshot, picture.diagnostics.items
+    return {
+        "nodes": tuple(node_metrics.render(snapshot.nodes.items, snapshot.partitions.items)),
+        "jobs": tuple(job_metrics.render(snapshot.jobs.items, picture.waits, wall)),
+        "reservations": tuple(slow_metrics.of_reservations(picture.reservations.items)),
+        "shares": tuple(slow_metrics.of_shares(picture.shares.items)),
+        "diagnostics": tuple(slow_metrics.of_controller(diagnostics[0], picture.own_calls)) if diagnostics else (),
+    }
+
+
+def render(picture: Picture, made: Mapping[str, Families], now: float) -> Iterator[Metric]:
+    """Yield every metric; `made` is what `told` gave, and `now` is of the clock of the picture's parts."""
     yield GaugeMetricFamily("slurm_up", "1 where slurmctld answered when it was last asked.", value=float(picture.up))
     ends = CounterMetricFamily(
         "slurm_job_ends_total", "Attempts of jobs that ended since this exporter began.", labels=("outcome",)
@@ -24,17 +41,9 @@ def render(picture: Picture, now: float, wall: datetime) -> Iterator[Metric]:
         ends.add_metric([outcome], count)
     yield ends
     yield from _own(picture, now)
-    snapshot = picture.snapshot
-    if _is_known(snapshot.nodes, now):
-        yield from node_metrics.render(snapshot.nodes.items, snapshot.partitions.items)
-    if _is_known(snapshot.jobs, now):
-        yield from job_metrics.render(snapshot.jobs.items, picture.waits, wall)
-    if _is_known(picture.reservations, now):
-        yield from slow_metrics.of_reservations(picture.reservations.items)
-    if _is_known(picture.shares, now):
-        yield from slow_metrics.of_shares(picture.shares.items)
-    if _is_known(picture.diagnostics, now):
-        yield from slow_metrics.of_controller(picture.diagnostics.items[0], picture.own_calls)
+    for name, part in picture.parts.items():
+        if part.age(now) <= FORGOTTEN_AFTER_SECONDS:
+            yield from made.get(name, ())
 
 
 def _own(picture: Picture, now: float) -> Iterator[Metric]:
@@ -66,7 +75,3 @@ def _own(picture: Picture, now: float) -> Iterator[Metric]:
         if isfinite(age := part.age(now)):
             ages.add_metric([name], max(0.0, age))
     yield from (success, ages, took)
-
-
-def _is_known(part: Part[object], now: float) -> bool:
-    return part.age(now) <= FORGOTTEN_AFTER_SECONDS

@@ -28,12 +28,17 @@ class Sampler:
         note: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         user: str | None = None,
+        taken: Callable[[Picture], None] = lambda _: None,
     ) -> None:
-        """Ask for nothing yet: a controller that hangs must not keep the exporter from serving that it does."""
+        """Ask for nothing yet: a controller that hangs must not keep the exporter from serving that it does.
+
+        `taken` is called with each new picture, by the thread that asks.
+        """
         self._client = client
         self._interval = interval_seconds
         self._note = note
         self._clock = clock
+        self._taken = taken
         self._user = _user() if user is None else user
         self._looker = Looker(client, clock)
         self._ends, self._waits = JobEnds(), Waits()
@@ -65,6 +70,7 @@ class Sampler:
         self._waits.look(differences(before, snapshot))
         self._tell(snapshot)
         self._picture = self._with_slow_facts(snapshot)
+        self._taken(self._picture)
 
     def _with_slow_facts(self, snapshot: Snapshot) -> Picture:
         known = self._picture

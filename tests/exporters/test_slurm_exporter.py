@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from fleetward.exporters.slurm.metrics import FORGOTTEN_AFTER_SECONDS, render
+from fleetward.exporters.slurm.metrics import FORGOTTEN_AFTER_SECONDS, render, told
 from fleetward.exporters.slurm.picture import Picture
 from fleetward.exporters.slurm.sampler import Sampler
 from fleetward.exporters.slurm.states import STATES, JobEnds, drain_owner, node_state
@@ -66,7 +66,7 @@ class Played:
 
 
 def shown(picture: Picture, now: float) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    return samples(render(picture, now, AT))
+    return samples(render(picture, told(picture, AT), now))
 
 
 def samples(metrics: Iterator[Metric]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -223,7 +223,7 @@ def test_promtool_has_nothing_to_say_of_the_page(release: str) -> None:
 
     class Page(Collector):
         def collect(self) -> Iterator[Metric]:
-            return render(sampler.picture(), time.monotonic(), AT)
+            return render(sampler.picture(), told(sampler.picture(), AT), time.monotonic())
 
     registry = CollectorRegistry()
     registry.register(Page())

@@ -186,6 +186,19 @@ def test_each_part_has_its_age_and_what_it_cost(looker: Looker, slurm: Slurm) ->
     assert (found.seconds, found.jobs.unread, found.jobs.problem) == (3.0, ("half",), "")
 
 
+def test_partitions_are_asked_for_slowly(looker: Looker, slurm: Slurm) -> None:
+    for _ in range(9):
+        looker.look()
+        slurm.now += 10
+    assert (slurm.asked.count("nodes"), slurm.asked.count("partitions")) == (9, 2)
+    assert looker.snapshot.partitions.age(slurm.now) > 12
+    slurm.errors["partitions"] = SlurmRefusedError("no")
+    slurm.now += 60
+    looker.look()
+    slurm.errors.clear()
+    assert looker.look().partitions.problem == "", "one that failed is asked for again at once"
+
+
 def test_a_controller_that_is_away_is_asked_once_and_less_and_less_often(looker: Looker, slurm: Slurm) -> None:
     known = looker.look()
     slurm.errors["nodes"] = SlurmOutOfReachError("no answer")
