@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import check, command, events, exporter, lab, loop, render, screen
+from bench import check, command, events, exporter, lab, loop, queue, render, screen
 from bench.figures import Figure, print_figures
 
 
@@ -16,6 +16,7 @@ def main() -> int:
         "exporter": exporter.measure,
         "events": events.measure,
         "check": check.measure,
+        "queue": queue.measure,
         "lab": lab.measure,
         "loop": loop.measure,
     }

@@ -138,6 +138,16 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """When a job would start, and where, if nothing else changed; Slurm's own guess."""
+
+    starts_at: datetime
+    cpus: int
+    nodes: tuple[str, ...]
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Controller:
     """One slurmctld and whether it answers."""
 

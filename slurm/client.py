@@ -3,6 +3,7 @@
 Every call has a time limit and raises an error of this file; none waits for ever.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from fleetward.slurm.answers import (
     Accounting,
     Controller,
     Diagnostics,
+    Estimate,
     Job,
     JobDetail,
     Listing,
@@ -32,6 +34,19 @@ class SlurmRefusedError(FleetwardError):
 
 class NoSuchJobError(UsageError):
     """Slurm knows no job of this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobUpdate:
+    """What is to be changed of a job; None stays as it is."""
+
+    time_limit: int | None = None
+    """Seconds, rounded up to whole minutes by Slurm."""
+    partition: str | None = None
+    qos: str | None = None
+    account: str | None = None
+    nice: int | None = None
+    """How much lower its priority shall be."""
 
 
 class SlurmClient(Protocol):
@@ -69,6 +84,9 @@ class SlurmClient(Protocol):
     def submit(self, script: str, working_directory: Path) -> Submitted:
         """Hand a batch script in; the directory is one of the nodes."""
 
+    def estimate(self, script: str, working_directory: Path) -> Estimate:
+        """Return when a batch script would start, and hand nothing in; SlurmRefusedError says why it would not."""
+
     def accounting(self, job_id: str) -> Accounting | None:
         """Return the record of a job, None where slurmdbd has none yet."""
 
@@ -81,11 +99,23 @@ class SlurmClient(Protocol):
     def start_now(self, job_id: str) -> None:
         """Lift the delay of a waiting job: slurmctld holds one that was requeued back for two minutes."""
 
+    def hold(self, job_id: str) -> None:
+        """Keep a waiting job from starting until it is released."""
+
+    def release(self, job_id: str) -> None:
+        """Let a held job start."""
+
+    def update_job(self, job_id: str, changes: JobUpdate) -> None:
+        """Change what a job has asked for; an ordinary user may only make it less."""
+
     def drain(self, node: str, reason: str) -> None:
         """Take a node out of service once its jobs have ended; replaces the reason that it has."""
 
     def resume(self, node: str) -> None:
         """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
+
+    def reboot(self, node: str, reason: str) -> None:
+        """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

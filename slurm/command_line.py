@@ -15,6 +15,7 @@ from fleetward.slurm.answers import (
     Accounting,
     Controller,
     Diagnostics,
+    Estimate,
     Job,
     JobDetail,
     Listing,
@@ -24,7 +25,7 @@ from fleetward.slurm.answers import (
     Share,
     Submitted,
 )
-from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
+from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.process import Finished, Runner, run
 
 LIMIT = 30.0
@@ -32,6 +33,7 @@ LIMIT = 30.0
 
 _JOB_ID = re.compile(r"[1-9][0-9]{0,9}(_[0-9]{1,9})?")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_WORD = re.compile(r"[A-Za-z0-9._:-]{1,255}", re.ASCII)
 _PING = re.compile(r"Slurmctld\([^)]*\) at (?P<host>\S+) is (?P<state>UP|DOWN)")
 _UNREACHABLE = re.compile(
     r"unable to contact slurm controller|timed out|connection (refused|reset|failure)|connect failure"
@@ -70,6 +72,13 @@ def _checked(reason: str) -> str:
     if not reason.strip() or not reason.isprintable():
         raise UsageError(f"{reason!r} is no reason for a drain; it is one line of text without control characters")
     return reason
+
+
+def _checked_word(name: str, value: object) -> str:
+    """Return one word of a job's description; UsageError for what Slurm would read as something else."""
+    if not _WORD.fullmatch(str(value)):
+        raise UsageError(f"{value!r} is no {name}: it is one word of letters, digits, `.`, `_`, `-` and `:`")
+    return str(value)
 
 
 def new_separator() -> str:
@@ -152,6 +161,13 @@ class CommandLineClient:
             raise _error("sbatch", done)
         return Submitted(done.stdout.strip().partition(";")[0], self.backend)
 
+    def estimate(self, script: str, working_directory: Path) -> Estimate:
+        """Return when a batch script would start, and hand nothing in; SlurmRefusedError says why it would not."""
+        done = self._run("sbatch", "--test-only", f"--chdir={working_directory}", stdin=script, stamps=True)
+        if done.exit_code:
+            raise _error("sbatch", done)
+        return parse_listings.estimate(done.stderr)
+
     def accounting(self, job_id: str) -> Accounting | None:
         """Return the record of a job's last attempt, None where slurmdbd has none yet."""
         separator = self._separator()
@@ -185,6 +201,28 @@ class CommandLineClient:
         """Lift the delay of a waiting job: slurmctld holds one that was requeued back for two minutes."""
         self._ask("scontrol", "update", f"jobid={checked_job_id(job_id)}", "starttime=now")
 
+    def hold(self, job_id: str) -> None:
+        """Keep a waiting job from starting until it is released."""
+        self._ask("scontrol", "hold", checked_job_id(job_id))
+
+    def release(self, job_id: str) -> None:
+        """Let a held job start."""
+        self._ask("scontrol", "release", checked_job_id(job_id))
+
+    def update_job(self, job_id: str, changes: JobUpdate) -> None:
+        """Change what a job has asked for; an ordinary user may only make it less."""
+        words = {
+            "timelimit": None if changes.time_limit is None else -(-changes.time_limit // 60),
+            "partition": changes.partition,
+            "qos": changes.qos,
+            "account": changes.account,
+            "nice": changes.nice,
+        }
+        asked = [f"{name}={_checked_word(name, value)}" for name, value in words.items() if value is not None]
+        if not asked:
+            raise UsageError("nothing is to be changed of the job")
+        self._ask("scontrol", "update", f"jobid={checked_job_id(job_id)}", *asked)
+
     def drain(self, node: str, reason: str) -> None:
         """Take a node out of service once its jobs have ended; replaces the reason that it has."""
         self._ask("scontrol", "update", f"nodename={checked_node(node)}", "state=drain", f"reason={_checked(reason)}")
@@ -192,6 +230,11 @@ class CommandLineClient:
     def resume(self, node: str) -> None:
         """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
         self._ask("scontrol", "update", f"nodename={checked_node(node)}", "state=resume")
+
+    def reboot(self, node: str, reason: str) -> None:
+        """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
+        name, why = checked_node(node), f"reason={_checked(reason)}"
+        self._ask("scontrol", "reboot", "ASAP", "nextstate=RESUME", why, name)
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""
@@ -214,9 +257,9 @@ class CommandLineClient:
             raise _error(argv[0], done)
         return done.stdout
 
-    def _run(self, *argv: str, stdin: str = "") -> Finished:
+    def _run(self, *argv: str, stdin: str = "", stamps: bool | None = None) -> Finished:
         # sbatch hands its own environment on to the job, which shall not inherit our format.
-        extra = {} if argv[0] == "sbatch" else {"SLURM_TIME_FORMAT": "%s"}
+        extra = {"SLURM_TIME_FORMAT": "%s"} if stamps or (stamps is None and argv[0] != "sbatch") else {}
         return self._runner(argv, stdin=stdin, environment=self._environment | extra, limit=self._limit)
 
 

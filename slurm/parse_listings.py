@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from fleetward.slurm import parse
-from fleetward.slurm.answers import Accounting, Job, Node, NodeGpus
+from fleetward.slurm.answers import Accounting, Estimate, Job, Node, NodeGpus
+from fleetward.slurm.client import SlurmRefusedError
 
 JOB_FIELDS = (
     "JobArrayID",
@@ -56,6 +57,10 @@ _NODE_TAIL = re.compile(r" (?=(?:CurrentWatts|Reason|Comment|Extra)=)")
 _NODE_FIELD = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z]*)=(\S*)")
 _REASON = re.compile(r"(?:^| )Reason=(?P<why>.*?)(?= Comment=| Extra=|$)", re.DOTALL)
 _STAMP = re.compile(r"(?P<why>.*)\[(?P<who>[^\s\[\]@]*)@(?P<when>\d+)\](?P<more>.*)", re.DOTALL)
+_ESTIMATE = re.compile(
+    r"Job \d+ to start at (?P<at>\d+)(?: \w+)? using (?P<cpus>\d+) processors on nodes (?P<nodes>\S+)"
+    r" in partition (?P<partition>\S+)"
+)
 _GRES_LINE = re.compile(r"Nodes=(?P<nodes>\S+) .*?GRES=(?P<gres>\S*)")
 
 
@@ -171,6 +176,19 @@ def _job(record: Mapping[str, str]) -> Job:
         restarts=int(record["RestartCnt"]),
         working_directory=_value(record["WorkDir"]),
     )
+
+
+def estimate(text: str) -> Estimate:
+    """Read what `sbatch --test-only` says on stderr, time as seconds; SlurmRefusedError where it is something else.
+
+    A job for which several partitions were named may be told of in several lines; the last one holds.
+    """
+    matches = list(_ESTIMATE.finditer(text))
+    moment = parse.moment(matches[-1]["at"]) if matches else None
+    if moment is None:
+        raise SlurmRefusedError(f"sbatch: not an estimate: {text.strip()[-300:]}")
+    found = matches[-1]
+    return Estimate(moment, int(found["cpus"]), parse.hosts(found["nodes"]), found["partition"])
 
 
 def job_gpus(text: str, name: str) -> tuple[NodeGpus, ...]:

@@ -15,6 +15,7 @@ from fleetward.slurm.answers import (
     Accounting,
     Controller,
     Diagnostics,
+    Estimate,
     Job,
     JobDetail,
     Listing,
@@ -24,7 +25,7 @@ from fleetward.slurm.answers import (
     Share,
     Submitted,
 )
-from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError
+from fleetward.slurm.client import JobUpdate, SlurmClient, SlurmOutOfReachError
 from fleetward.slurm.worker import Answer, WorkerError
 
 T = TypeVar("T")
@@ -105,6 +106,10 @@ class PyslurmClient:
         """Hand a batch script in; the directory is one of the nodes."""
         return self._other.submit(script, working_directory)
 
+    def estimate(self, script: str, working_directory: Path) -> Estimate:
+        """Return when a batch script would start if it were handed in, which it is not."""
+        return self._other.estimate(script, working_directory)
+
     def accounting(self, job_id: str) -> Accounting | None:
         """Return the record of a job, None where slurmdbd has none yet."""
         return self._other.accounting(job_id)
@@ -120,6 +125,22 @@ class PyslurmClient:
     def start_now(self, job_id: str) -> None:
         """Lift the delay of a waiting job."""
         self._other.start_now(job_id)
+
+    def hold(self, job_id: str) -> None:
+        """Keep a waiting job from starting until it is released."""
+        self._other.hold(job_id)
+
+    def release(self, job_id: str) -> None:
+        """Let a held job start."""
+        self._other.release(job_id)
+
+    def update_job(self, job_id: str, changes: JobUpdate) -> None:
+        """Change what a job has asked for."""
+        self._other.update_job(job_id, changes)
+
+    def reboot(self, node: str, reason: str) -> None:
+        """Have Slurm reboot a node once its jobs have ended."""
+        self._other.reboot(node, reason)
 
     def drain(self, node: str, reason: str) -> None:
         """Take a node out of service once its jobs have ended."""

@@ -54,6 +54,7 @@ JobAcctGatherType=jobacct_gather/none
 SlurmdParameters=config_overrides
 ReturnToService=2
 MailProg=/bin/true
+RebootProgram=/bin/true
 SlurmctldTimeout=30
 SlurmdTimeout=300
 MessageTimeout=5

@@ -19,8 +19,9 @@ import pytest
 from small_clusters import Cluster, engine, eventually, running, script, small_cluster
 
 import fleetward
-from fleetward.slurm.answers import Job, NodeGpus
-from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
+from fleetward.model.errors import UsageError
+from fleetward.slurm.answers import Job, Node, NodeGpus
+from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.pyslurm_backend import PyslurmClient
 from fleetward.slurm.worker import Worker
@@ -186,6 +187,59 @@ def test_a_job_is_followed_from_submission_to_its_record(idle: Case) -> None:
     assert (record.state, record.nodes, record.name) == ("CANCELLED", ("gpu001", "gpu002"), "digits")
     assert (record.allocated["gres/gpu:h100"], record.allocated["node"]) == ("4", "2")
     client.cancel(job_id)
+
+
+def test_a_held_job_waits_until_it_is_released(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--hold"), Path("/tmp")).job_id
+    assert in_queue(idle.client, job_id).reason == "JobHeldUser"
+    idle.client.release(job_id)
+    running(idle.client, job_id)
+    waiting = idle.client.submit(script("--gpus=1", "--begin=now+1hour"), Path("/tmp")).job_id
+    idle.client.hold(waiting)
+    eventually(lambda: in_queue(idle.client, waiting).reason.startswith("JobHeld"))
+    idle.client.cancel(waiting)
+
+
+def test_what_a_waiting_job_asks_for_can_be_changed(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--hold", "--time=60"), Path("/tmp")).job_id
+    idle.client.update_job(job_id, JobUpdate(time_limit=601, partition="debug", nice=5))
+    found = in_queue(idle.client, job_id)
+    assert (found.time_limit, found.partition) == (660, "debug")
+    with pytest.raises(SlurmRefusedError):
+        idle.client.update_job(job_id, JobUpdate(partition="nowhere"))
+    with pytest.raises(UsageError, match="nothing"):
+        idle.client.update_job(job_id, JobUpdate())
+    with pytest.raises(UsageError, match="no partition"):
+        idle.client.update_job(job_id, JobUpdate(partition="debug qos=high"))
+    assert in_queue(idle.client, job_id).partition == "debug"
+
+
+def test_when_a_job_would_start_is_told_and_nothing_is_handed_in(idle: Case) -> None:
+    before = {job.id for job in idle.client.jobs().items}
+    told = idle.client.estimate(script("--nodes=2", "--gpus-per-node=2"), Path("/tmp"))
+    assert abs(told.starts_at.timestamp() - time.time()) < 120
+    assert (told.nodes, told.partition) == (("gpu001", "gpu002"), "gpu")
+    assert told.cpus >= 2
+    for options in (("--gpus-per-node=9",), ("--partition=nowhere",), ("--nodes=4",)):
+        with pytest.raises(SlurmRefusedError):
+            idle.client.estimate(script(*options), Path("/tmp"))
+    assert {job.id for job in idle.client.jobs().items} == before
+
+
+def test_a_node_is_rebooted_when_its_jobs_have_ended(idle: Case) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--nodelist=gpu002"), Path("/tmp")).job_id
+    running(idle.client, job_id)
+    idle.client.reboot("gpu002", "new kernel, ticket 7")
+
+    def node() -> Node:
+        return next(node for node in idle.client.nodes().items if node.name == "gpu002")
+
+    try:
+        eventually(lambda: "REBOOT_REQUESTED" in node().flags)
+        assert "DRAIN" in node().flags
+        assert node().reason == "new kernel, ticket 7"
+    finally:
+        idle.cluster.told("scontrol", "cancel_reboot", "gpu002")
 
 
 def test_the_exit_code_is_in_the_record(idle: Case) -> None:

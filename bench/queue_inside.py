@@ -1,0 +1,77 @@
+"""The part of bench/queue.py that runs beside slurmctld; prints one JSON object."""
+
+import json
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from fleetward.exporters.slurm.sampler import Sampler
+from fleetward.exporters.slurm.server import PictureCollector
+from fleetward.slurm.command_line import CommandLineClient
+from fleetward.slurm.looking import Looker
+
+LOOKS = 7
+PEERS = (("squeue", "--json"), ("scontrol", "show", "nodes", "--json"))
+_CALLS = re.compile(r"^\s+(?!REQUEST_STATS_INFO)[A-Z_]+\s+\(\s*\d+\) count:(\d+)", re.MULTILINE)
+
+
+def main() -> int:
+    """Measure, the snapshot first: the peers take more memory than anything of ours."""
+    looker = Looker(CommandLineClient())
+    seconds = [_seconds(looker.look) for _ in range(LOOKS)]
+    snapshot = looker.snapshot
+    if problem := snapshot.nodes.problem or snapshot.jobs.problem:
+        raise SystemExit(f"Slurm did not answer: {problem}")
+    _told("sdiag", "--reset")
+    looker.look()
+    calls = sum(int(count) for count in _CALLS.findall(_told("sdiag")))
+    megabytes = _megabytes(resource.RUSAGE_SELF) + _megabytes(resource.RUSAGE_CHILDREN)
+    scrape, series = _scrape()
+    found = {
+        "jobs": len(snapshot.jobs.items),
+        "looks": LOOKS,
+        "snapshot_seconds": statistics.median(seconds),
+        "snapshot_megabytes": megabytes,
+        "calls": calls,
+        "scrape_seconds": scrape,
+        "series": series,
+        "peer_seconds": sum(_seconds(lambda argv=argv: _told(*argv)) for argv in PEERS),
+        "peer_megabytes": _megabytes(resource.RUSAGE_CHILDREN),
+    }
+    print(json.dumps(found))
+    return 0
+
+
+def _scrape() -> tuple[float, int]:
+    collector = PictureCollector()
+    sampler = Sampler(CommandLineClient(), 30, sys.stderr.write, taken=collector.take)
+    sampler.look()
+    registry = CollectorRegistry()
+    registry.register(collector)
+    page = generate_latest(registry)
+    seconds = statistics.median(_seconds(lambda: generate_latest(registry)) for _ in range(LOOKS))
+    return seconds, sum(not line.startswith(b"#") for line in page.splitlines())
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _told(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def _megabytes(who: int) -> float:
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
