@@ -67,7 +67,7 @@ def checked_node(name: str) -> str:
     return name
 
 
-def _checked(reason: str) -> str:
+def checked_reason(reason: str) -> str:
     """Return the reason of a drain; UsageError where it is none, or would not be one printable line."""
     if not reason.strip() or not reason.isprintable():
         raise UsageError(f"{reason!r} is no reason for a drain; it is one line of text without control characters")
@@ -225,7 +225,9 @@ class CommandLineClient:
 
     def drain(self, node: str, reason: str) -> None:
         """Take a node out of service once its jobs have ended; replaces the reason that it has."""
-        self._ask("scontrol", "update", f"nodename={checked_node(node)}", "state=drain", f"reason={_checked(reason)}")
+        self._ask(
+            "scontrol", "update", f"nodename={checked_node(node)}", "state=drain", f"reason={checked_reason(reason)}"
+        )
 
     def resume(self, node: str) -> None:
         """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
@@ -233,7 +235,7 @@ class CommandLineClient:
 
     def reboot(self, node: str, reason: str) -> None:
         """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
-        name, why = checked_node(node), f"reason={_checked(reason)}"
+        name, why = checked_node(node), f"reason={checked_reason(reason)}"
         self._ask("scontrol", "reboot", "ASAP", "nextstate=RESUME", why, name)
 
     def ping(self) -> tuple[Controller, ...]:

@@ -13,7 +13,7 @@ from fleetward.printable import printable
 if TYPE_CHECKING:
     from fleetward.slurm.client import SlurmClient
 
-BACKENDS = ("auto", "pyslurm", "command-line", "recorded")
+BACKENDS = ("auto", "pyslurm", "command-line", "rest", "recorded")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

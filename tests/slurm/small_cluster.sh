@@ -30,11 +30,16 @@ runuser -u munge -- /usr/sbin/munged
 install -d -o slurm -g slurm /var/spool/slurmctld /run/slurm /run/slurmctld /run/slurmdbd /var/log/slurm
 install -d /var/spool/slurmd.gpu001 /var/spool/slurmd.gpu002
 : > /etc/slurm/plugstack.conf
+head -c 32 /dev/urandom > /var/spool/slurmctld/jwt_hs256.key
+chown slurm:slurm /var/spool/slurmctld/jwt_hs256.key
+chmod 600 /var/spool/slurmctld/jwt_hs256.key
 cat > /etc/slurm/slurm.conf <<END
 ClusterName=contract
 SlurmctldHost=$head($ip)
 SlurmUser=slurm
 AuthType=auth/munge
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key=/var/spool/slurmctld/jwt_hs256.key
 StateSaveLocation=/var/spool/slurmctld
 SlurmdSpoolDir=/var/spool/slurmd.%n
 SlurmctldPidFile=/run/slurmctld/slurmctld.pid
@@ -72,6 +77,8 @@ cat > /etc/slurm/slurmdbd.conf <<END
 DbdHost=$head
 SlurmUser=slurm
 AuthType=auth/munge
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key=/var/spool/slurmctld/jwt_hs256.key
 StorageType=accounting_storage/mysql
 StorageUser=slurm
 StoragePass=contract
@@ -92,4 +99,5 @@ sacctmgr -i add user root account=research >/dev/null
 slurmctld
 slurmd -N gpu001
 slurmd -N gpu002
+SLURM_JWT=daemon runuser -u nobody -- slurmrestd -a rest_auth/jwt 0.0.0.0:6820 > /var/log/slurmrestd.log 2>&1 &
 wait_for both_idle

@@ -10,8 +10,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from fleetward.slurm.answers import Job, Node, NodeGpus
 from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.pyslurm_backend import PyslurmClient
+from fleetward.slurm.rest import RestAddress, RestClient
 from fleetward.slurm.worker import Worker
 
 pytestmark = pytest.mark.slurm
 
 ON_FORKY = pytest.mark.suite("forky")  # pyslurm builds against no Slurm that trixie has
-BACKENDS = ["command-line", pytest.param("pyslurm", marks=ON_FORKY)]
+BACKENDS = ["command-line", "rest", pytest.param("pyslurm", marks=ON_FORKY)]
 ODD_NAME = (
     "na me \"q' |\nJobId=99 JobState=COMPLETED \x1b[31m\n     Nodes=gpu001 CPU_IDs=0 Mem=1 GRES=gpu:h100:9(IDX:0-8)"
 )
@@ -85,6 +86,8 @@ class Case:
     backend: str
     client: SlurmClient
     notes: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """How the command is told of it."""
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -93,6 +96,13 @@ def case(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pyt
     programs = CommandLineClient(environment=cluster.environment)
     if request.param == "command-line":
         yield Case(cluster, request.param, programs, notes)
+        return
+    if request.param == "rest":
+        token = cluster.told("scontrol", "token", "username=root", "lifespan=3600").removeprefix("SLURM_JWT=")
+        url = f"http://{cluster.told('hostname', '-i').split()[0]}:6820"
+        with RestClient(RestAddress(url, "root", lambda: token), programs) as client:
+            variables = {"FLEETWARD_SLURM_REST_URL": url, "FLEETWARD_SLURM_REST_USER": "root", "SLURM_JWT": token}
+            yield Case(cluster, request.param, client, notes, variables)
         return
     build_pyslurm(cluster, tmp_path_factory.mktemp("pyslurm"))
     with PyslurmClient(Worker(cluster.bin / "python"), programs, notes.append) as client:
@@ -341,7 +351,7 @@ def fleetward_nodes(case: Case, stderr: str = "") -> dict[str, Any]:
     chosen = {"FLEETWARD_SLURM_BACKEND": case.backend}
     done = subprocess.run(
         [sys.executable, "-m", "fleetward", "nodes", "--json"],
-        env=case.cluster.environment | chosen,
+        env=case.cluster.environment | chosen | case.environment,
         capture_output=True,
         text=True,
         timeout=60,
