@@ -11,7 +11,6 @@ from fleetward.slurm.client import SlurmClient
 from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.pyslurm_backend import PyslurmClient
 from fleetward.slurm.recorded import RecordedClient
-from fleetward.slurm.rest import RestAddress, RestClient
 from fleetward.slurm.worker import DEFAULT_PYTHON, Worker
 
 BACKENDS = ("auto", "pyslurm", "command-line", "rest", "recorded")
@@ -43,7 +42,10 @@ def connect(
             raise UsageError(f"the backend `recorded` plays a folder: name one in {RECORDING_VARIABLE}")
         yield RecordedClient(Path(folder))
     elif choice == "rest":
-        with RestClient(_rest_address(environment), CommandLineClient(environment=environment)) as rest:
+        from fleetward.slurm.rest import RestAddress, RestClient  # httpx, which nobody else waits for
+
+        address = RestAddress(*_rest_address(environment))
+        with RestClient(address, CommandLineClient(environment=environment)) as rest:
             yield rest
     elif choice == "command-line" or (choice == "auto" and not os.access(python, os.X_OK)):
         yield CommandLineClient(environment=environment)
@@ -59,8 +61,8 @@ def connect(
         raise UsageError(f"{choice!r} is not a backend; there are {', '.join(BACKENDS)}")
 
 
-def _rest_address(environment: Mapping[str, str]) -> RestAddress:
-    """Return where slurmrestd is and who asks; UsageError where that is not said."""
+def _rest_address(environment: Mapping[str, str]) -> tuple[str, str, Callable[[], str]]:
+    """Return where slurmrestd is, who asks, and what gives the token; UsageError where that is not said."""
     url, file = environment.get(REST_URL_VARIABLE, ""), environment.get(TOKEN_FILE_VARIABLE, "")
     if not url.startswith(("http://", "https://")):
         raise UsageError(
@@ -72,7 +74,7 @@ def _rest_address(environment: Mapping[str, str]) -> RestAddress:
             f" {TOKEN_VARIABLE}"
         )
     user = environment.get(REST_USER_VARIABLE) or getpass.getuser()
-    return RestAddress(url.rstrip("/"), user, lambda: _token(file) if file else environment[TOKEN_VARIABLE])
+    return url.rstrip("/"), user, lambda: _token(file) if file else environment[TOKEN_VARIABLE]
 
 
 def _token(file: str) -> str:
