@@ -51,7 +51,7 @@ def restart(lab: Lab) -> None:
     wait_for(lambda: lab.on("head", "fleetward", "autopilot", "status").returncode == 0, 30, "the daemon")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, func_only=True)  # the first one brings the lab up
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("index", range(len(STEPS)))
 def test_killed_at_any_point_it_comes_to_the_same_end(auto_lab: Lab, index: int, point: str) -> None:
