@@ -58,7 +58,7 @@ class TableView(View, Generic[T]):
         """Drop filter and marks."""
         self.query_one(FilterLine).clear()
         self.table.unmark()
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_filter_line_changed(self, event: FilterLine.Changed) -> None:
         """Narrow the table."""
@@ -66,7 +66,7 @@ class TableView(View, Generic[T]):
 
     def on_filter_line_left(self) -> None:
         """Give the keys back to the table."""
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_line_table_opened(self, event: LineTable.Opened) -> None:
         """Open the row."""

@@ -11,6 +11,7 @@ from fleetward.slurm.job_script import render
 from fleetward.slurm.job_spec import read_job_spec
 from fleetward.tui.app import FleetApp
 from fleetward.tui.recorded_source import RecordedSource
+from fleetward.tui.screens.submit import SubmitScreen
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +50,29 @@ async def test_keys_that_follow_at_once_go_into_the_form(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("s", *"slow.yaml", "enter", "ctrl+s", "escape", "i")
         await shown(pilot, "GpuOffBus", "submitted job 45")
+        assert source.wishes == [("submit", render(read_job_spec(folder / "slow.yaml")), folder)]
+
+
+async def test_keys_that_wait_while_the_screen_opens_go_into_the_form(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that is slow: the usual file is loaded and told of, and the screen does not yet take keys."""
+    source.answers["submit"] = lambda *_: "46"
+    app = open_app(source)
+    load = SubmitScreen._load
+
+    def load_and_type(screen: SubmitScreen, text: str) -> None:
+        load(screen, text)
+        if text == "job.yaml":
+            for key in ("s", "l", "o", "w", "full_stop", "y", "a", "m", "l"):
+                app.post_message(events.Key(key, "." if key == "full_stop" else key if len(key) == 1 else None))
+
+    monkeypatch.setattr(SubmitScreen, "_load", load_and_type)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "slow.yaml")
+        await pilot.press("enter", "ctrl+s")
+        await shown(pilot, "submitted job 46")
         assert source.wishes == [("submit", render(read_job_spec(folder / "slow.yaml")), folder)]
 
 

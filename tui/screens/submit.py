@@ -126,7 +126,7 @@ class SubmitScreen(View):
     def enter(self) -> None:
         """Take what is typed as a path, in place of the one that stands there."""
         if self.focused is None:
-            self._row(_PATH).input.focus()
+            self.set_focus(self._row(_PATH).input)  # at once: `focus` would come behind keys that wait already
 
     def show(self, picture: Picture) -> None:
         """Nothing here follows from the fleet."""

@@ -30,7 +30,7 @@ class FilterLine(Horizontal):
     def open(self) -> None:
         """Take what is typed."""
         self.display = True
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))  # at once: what is typed next belongs to it
 
     def clear(self) -> None:
         """Look for nothing, and hide."""
