@@ -50,10 +50,22 @@ def test_another_process_reads_only_whole_content() -> None:
     assert rest is None or rest == rest[0] * 8000
 
 
-def test_a_cell_left_half_written_is_empty_to_a_reader() -> None:
+def test_a_cell_that_is_half_written_holds_what_was_last_read_of_it() -> None:
+    """As where its writer waits for a processor."""
+    board = Board(2, 64)
+    board.write(0, "whole")
+    assert board.read(0) == "whole"
+    board._memory[12] ^= 0xFF
+    assert board.read(0) == "whole"
+    board.write(0, "again")
+    assert board.read(0) == "again"
+    board._memory[12] ^= 0xFF
+    board.clear(0)
+    assert board.read(0) is None, "its writer is gone"
+
+
+def test_one_of_which_nothing_whole_was_read_is_empty() -> None:
     board = Board(1, 64)
     board.write(0, "whole")
     board._memory[12] ^= 0xFF
     assert board.read(0) is None
-    board.write(0, "again")
-    assert board.read(0) == "again"
