@@ -44,11 +44,12 @@ def of_shares(shares: Iterable[Share]) -> Iterator[Metric]:
         "Fair share of a user in an account, from 0 to 1: the higher, the sooner their jobs start.",
         labels=("account", "user"),
     )
-    shares = tuple(shares)
-    kept = largest({(one.account, one.user): float(one.usage) for one in shares}, MOST_SHARES)
-    for one in shares:
-        if (one.account, one.user) not in kept:
-            continue
+    # A user may be in an account once for each partition, and no series may come twice: the most used holds.
+    told: dict[tuple[str, str], Share] = {}
+    for one in sorted(shares, key=lambda one: -one.usage):
+        told.setdefault((one.account, one.user), one)
+    kept = largest({key: float(one.usage) for key, one in told.items()}, MOST_SHARES)
+    for one in (one for key, one in told.items() if key in kept):
         if one.user and one.fair_share is not None:
             fair.add_metric([one.account, one.user], one.fair_share)
         elif not one.user:
@@ -83,9 +84,10 @@ def of_controller(told: Diagnostics, own: OwnCalls | None) -> Iterator[Metric]:
         yield CounterMetricFamily(name, help, count)
     calls = CounterMetricFamily("slurm_rpc_calls", "Calls that slurmctld served, by type.", labels=("type",))
     seconds = CounterMetricFamily("slurm_rpc_seconds", "Time that slurmctld spent on calls, by type.", labels=("type",))
-    for one in told.calls_by_type:
-        calls.add_metric([one.name], one.count)
-        seconds.add_metric([one.name], one.seconds)
+    for name in dict.fromkeys(one.name for one in told.calls_by_type):  # types that Slurm cannot name share one
+        of_type = [one for one in told.calls_by_type if one.name == name]
+        calls.add_metric([name], sum(one.count for one in of_type))
+        seconds.add_metric([name], sum(one.seconds for one in of_type))
     yield from (calls, seconds)
     if own is not None:
         yield CounterMetricFamily(

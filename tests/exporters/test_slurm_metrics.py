@@ -183,6 +183,22 @@ def test_reservations_and_fair_shares_are_told() -> None:
     assert series(found, "slurm_user_fair_share_ratio") == {("research", "ada"): 0.25}
 
 
+def test_no_series_comes_twice() -> None:
+    """Prometheus would refuse the page: a user has an association for each partition, and a type may have no name."""
+    user = Share("research", "ada", 1, 0.5, 10, 0.1, 0.25)
+    twice = [replace(user, usage=90, fair_share=0.75), user, replace(user, user="bob")]
+    fair = [family for family in slow_metrics.of_shares(twice) if family.name == "slurm_user_fair_share_ratio"]
+    values = sorted((sample.labels["user"], sample.value) for sample in fair[0].samples)
+    assert values == [("ada", 0.75), ("bob", 0.25)]
+    calls = (Calls("UNKNOWN", 1, 0.5), Calls("REQUEST_JOB_INFO", 2, 1.0), Calls("UNKNOWN", 3, 0.5))
+    found = slow_metrics.of_controller(replace(told(NOW), calls_by_type=calls), None)
+    counted = next(family for family in found if family.name == "slurm_rpc_calls")
+    assert [(sample.labels["type"], sample.value) for sample in counted.samples] == [
+        ("UNKNOWN", 4),
+        ("REQUEST_JOB_INFO", 2),
+    ]
+
+
 def told(at: datetime, seconds: float = 1.0, since: datetime = NOW - timedelta(days=1)) -> Diagnostics:
     by_user = (Calls("fleetward", int(10 * seconds), seconds), Calls("ada", 5, 9.0))
     return Diagnostics(at, since, 2, 3, 4, 0.5, 100, 1.5, 50, 7, 1, 1, (Calls("REQUEST_JOB_INFO", 10, 2.5),), by_user)
