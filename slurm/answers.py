@@ -88,33 +88,23 @@ class NodeGpus:
 
 @dataclass(frozen=True, slots=True)
 class JobDetail:
-    """A job with the GPUs that it holds on each of its nodes."""
+    """A job with what only its own page tells."""
 
     job: Job
     gpus: tuple[NodeGpus, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Accounting:
-    """What slurmdbd recorded of the last attempt of a job; `elapsed` in seconds."""
-
-    job_id: str
-    name: str
-    state: str
-    exit_code: int
-    exit_signal: int
-    elapsed: int
-    allocated: Mapping[str, str]
-    restarts: int
-    nodes: tuple[str, ...]
-    submitted_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the record is final."""
-        return self.state in ENDED
+    """Those that it holds on each of its nodes."""
+    exit_code: int = 0
+    exit_signal: int = 0
+    dependency: str = ""
+    """What it waits for, in Slurm's words."""
+    excluded: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
+    """Nodes that it must not, or wants to, run on."""
+    reservation: str = ""
+    output: str = ""
+    """Its log, with Slurm's patterns as they were written (see `log_paths.py`); empty where it has none."""
+    error: str = ""
+    """The log of what is no output, where that is another file."""
 
 
 T = TypeVar("T")

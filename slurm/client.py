@@ -4,12 +4,13 @@ Every call has a time limit and raises an error of this file; none waits for eve
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from fleetward.model.errors import FleetwardError, OutOfReachError, UsageError
+from fleetward.slurm.accounting import Association, Attempt, Priority, Qos, Step
 from fleetward.slurm.answers import (
-    Accounting,
     Controller,
     Diagnostics,
     Estimate,
@@ -79,7 +80,7 @@ class SlurmClient(Protocol):
         """Return what slurmctld says of itself."""
 
     def job(self, job_id: str) -> JobDetail:
-        """Return one job and the GPUs it holds."""
+        """Return one job, the GPUs it holds, and what only its own page tells."""
 
     def submit(self, script: str, working_directory: Path) -> Submitted:
         """Hand a batch script in; the directory is one of the nodes."""
@@ -87,8 +88,23 @@ class SlurmClient(Protocol):
     def estimate(self, script: str, working_directory: Path) -> Estimate:
         """Return when a batch script would start, and hand nothing in; SlurmRefusedError says why it would not."""
 
-    def accounting(self, job_id: str) -> Accounting | None:
-        """Return the record of a job, None where slurmdbd has none yet."""
+    def attempts(self, job_id: str) -> tuple[Attempt, ...]:
+        """Return all that slurmdbd recorded under a job's number, the oldest first; empty where it has nothing yet."""
+
+    def steps(self, job_id: str) -> tuple[Step, ...]:
+        """Return the steps of a job's last attempt, in the order in which they began."""
+
+    def attempts_between(self, since: datetime, until: datetime) -> Listing[Attempt]:
+        """Return the attempts of everybody that ran in this time, those that still run too."""
+
+    def qos(self) -> Listing[Qos]:
+        """Return every QOS, by name."""
+
+    def associations(self) -> Listing[Association]:
+        """Return what every account and every user in one may do, in the order of the tree."""
+
+    def priorities(self) -> Listing[Priority]:
+        """Return the parts of the priority of every job that waits for resources, by number."""
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; nothing happens to one that has ended."""

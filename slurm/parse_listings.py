@@ -1,6 +1,6 @@
-"""Readers of whole answers: nodes, jobs, the GPUs of a job, accounting.
+"""Readers of whole answers of slurmctld: nodes, jobs, one job with what only its own page tells.
 
-Jobs and accounting come as fields that each end in a separator made up for one call, so that no name, comment or
+Jobs come as fields that each end in a separator made up for one call, so that no name, comment or
 newline in them can end a field or a record. What cannot be read is handed back, never dropped.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from fleetward.slurm import parse
-from fleetward.slurm.answers import Accounting, Estimate, Job, Node, NodeGpus
+from fleetward.slurm.answers import Estimate, Job, JobDetail, Node, NodeGpus
 from fleetward.slurm.client import SlurmRefusedError
 
 JOB_FIELDS = (
@@ -35,20 +35,8 @@ JOB_FIELDS = (
 )
 """Fields of `squeue -O`."""
 
-ACCOUNTING_FIELDS = (
-    "JobID",
-    "State",
-    "ExitCode",
-    "ElapsedRaw",
-    "AllocTRES",
-    "Restarts",
-    "NodeList",
-    "Submit",
-    "Start",
-    "End",
-    "JobName",
-)
-"""Fields of `sacct -o`."""
+DETAIL_FIELDS = (*JOB_FIELDS, "StdOut", "StdErr", "exit_code", "Dependency", "ExcNodes", "ReqNodes", "Reservation")
+"""What is asked of one job."""
 
 T = TypeVar("T")
 
@@ -150,8 +138,44 @@ def records(text: str, separator: str, fields: tuple[str, ...]) -> tuple[list[di
 
 def jobs(text: str, separator: str) -> tuple[tuple[Job, ...], tuple[str, ...]]:
     """Read squeue's answer, JOB_FIELDS in their order, times as seconds: the jobs by number, and what is unread."""
-    found, unread = _all(text, separator, JOB_FIELDS, _job)
+    found, unread = read_records(text, separator, JOB_FIELDS, _job)
     return tuple(sorted(found, key=lambda job: job.number)), unread
+
+
+def job(text: str, separator: str) -> tuple[tuple[JobDetail, ...], tuple[str, ...]]:
+    """Read squeue's answer, DETAIL_FIELDS in their order: one job, or all tasks of an array, without their GPUs."""
+    return read_records(text, separator, DETAIL_FIELDS, _detail)
+
+
+def read_records(
+    text: str, separator: str, fields: tuple[str, ...], read: Callable[[Mapping[str, str]], T]
+) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """Read records of these fields, each of which ends in the separator; `read` raises ValueError for what is none."""
+    found: list[T] = []
+    split, rest = records(text, separator, fields)
+    unread: list[str] = []
+    for record in split:
+        try:
+            found.append(read(record))
+        except ValueError:
+            unread.append(" ".join(record.values()))
+    return tuple(found), (*unread, *rest)
+
+
+def _detail(record: Mapping[str, str]) -> JobDetail:
+    code, _, signal = record["exit_code"].partition(":")
+    return JobDetail(
+        job=_job(record),
+        gpus=(),
+        exit_code=int(code),
+        exit_signal=int(signal or 0),
+        dependency=_value(record["Dependency"]),
+        excluded=parse.hosts(record["ExcNodes"]),
+        wanted=parse.hosts(record["ReqNodes"]),
+        reservation=_value(record["Reservation"]),
+        output=_value(record["StdOut"]),
+        error=_value(record["StdErr"]),
+    )
 
 
 def _job(record: Mapping[str, str]) -> Job:
@@ -208,43 +232,6 @@ def job_gpus(text: str, name: str) -> tuple[NodeGpus, ...]:
             NodeGpus(node, kind, indices) for node in parse.hosts(match["nodes"]) for kind, indices in by_type.items()
         ]
     return tuple(found)
-
-
-def accounting(text: str, separator: str) -> tuple[tuple[Accounting, ...], tuple[str, ...]]:
-    """Read sacct's answer, ACCOUNTING_FIELDS in their order, times as seconds."""
-    return _all(text, separator, ACCOUNTING_FIELDS, _accounting)
-
-
-def _accounting(record: Mapping[str, str]) -> Accounting:
-    code, _, signal = record["ExitCode"].partition(":")
-    return Accounting(
-        job_id=record["JobID"],
-        name=record["JobName"],
-        state=parse.job_state(record["State"]),
-        exit_code=int(code),
-        exit_signal=int(signal or 0),
-        elapsed=int(record["ElapsedRaw"] or 0),
-        allocated=parse.tres(record["AllocTRES"]),
-        restarts=int(record["Restarts"] or 0),
-        nodes=parse.hosts(record["NodeList"]),
-        submitted_at=parse.moment(record["Submit"]),
-        started_at=parse.moment(record["Start"]),
-        ended_at=parse.moment(record["End"]),
-    )
-
-
-def _all(
-    text: str, separator: str, fields: tuple[str, ...], reader: Callable[[Mapping[str, str]], T]
-) -> tuple[tuple[T, ...], tuple[str, ...]]:
-    found: list[T] = []
-    split, rest = records(text, separator, fields)
-    unread: list[str] = []
-    for record in split:
-        try:
-            found.append(reader(record))
-        except ValueError:
-            unread.append(" ".join(record.values()))
-    return tuple(found), (*unread, *rest)
 
 
 def _value(text: str) -> str:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from fleetward.slurm import parse
+from fleetward.slurm.accounting import REQUEUED, Attempt
 from fleetward.slurm.answers import (
     ENDED,
-    Accounting,
     Calls,
     Controller,
     Diagnostics,
     Job,
+    JobDetail,
     Node,
     NodeGpus,
     Reservation,
@@ -71,13 +72,24 @@ def job_at(now: float) -> Callable[[Entry], Job]:
     return lambda entry: _job(entry, now)
 
 
-def job_gpus(entry: Entry) -> tuple[NodeGpus, ...]:
-    """Read the GPUs that a job holds on each of its nodes, which stand in the same order."""
-    nodes = parse.hosts(entry["nodes"])
-    return tuple(
-        NodeGpus(name, kind, indices)
-        for name, gres in zip(nodes, entry["gres_detail"], strict=False)
-        for kind, indices in parse.gpu_indices_of_gres(gres).items()
+def detail(entry: Entry, read: Callable[[Entry], Job]) -> JobDetail:
+    """Read a job with what only its own page tells; its GPUs stand in the order of its nodes."""
+    job, code = read(entry), entry["exit_code"]
+    return JobDetail(
+        job=job,
+        gpus=tuple(
+            NodeGpus(name, kind, indices)
+            for name, gres in zip(job.nodes, entry["gres_detail"], strict=False)
+            for kind, indices in parse.gpu_indices_of_gres(gres).items()
+        ),
+        exit_code=_whole(code["return_code"]) or 0,
+        exit_signal=_whole(code["signal"]["id"]) or 0,
+        dependency=_value(entry["dependency"]),
+        excluded=parse.hosts(entry["excluded_nodes"]),
+        wanted=parse.hosts(entry["required_nodes"]),
+        reservation=_value(entry["resv_name"]),
+        output=entry["standard_output"],
+        error=entry["standard_error"],
     )
 
 
@@ -128,22 +140,34 @@ def controller(entry: Entry) -> Controller:
     return Controller(entry["hostname"], bool(entry["responding"]))
 
 
-def accounting(entry: Entry) -> Accounting:
+def attempt(entry: Entry) -> Attempt:
     """Read slurmdbd's record of one attempt of a job."""
-    times, code = entry["time"], entry["exit_code"]
-    return Accounting(
+    times, code, states = entry["time"], entry["exit_code"], entry["state"]["current"]
+    limit = _whole(times["limit"])
+    return Attempt(
         job_id=_job_id(entry["job_id"], entry["array"]["job_id"], entry["array"]["task_id"], entry["array"]["task"]),
         name=entry["name"],
-        state=parse.job_state(entry["state"]["current"][0]),
+        user=entry["user"],
+        account=entry["account"],
+        partition=entry["partition"],
+        qos=entry["qos"],
+        state=REQUEUED if REQUEUED in states else parse.job_state(states[0]),
+        reason=_value(entry["state"]["reason"]),
+        cancelled_by=entry["kill_request_user"] or "",
         exit_code=_whole(code["return_code"]) or 0,
         exit_signal=_whole(code["signal"]["id"]) or 0,
         elapsed=int(times["elapsed"]),
+        time_limit=None if limit is None else limit * 60,
+        asked=_tres(entry["tres"]["requested"]),
         allocated=_tres(entry["tres"]["allocated"]),
         restarts=int(entry["restart_cnt"]),
         nodes=parse.hosts(entry["nodes"]),
+        failed_node=_value(entry["failed_node"]),
+        working_directory=entry["working_directory"],
         submitted_at=_moment(times["submission"]),
         started_at=_moment(times["start"]),
         ended_at=_moment(times["end"]),
+        output=entry["stdout"],
     )
 
 
@@ -152,7 +176,6 @@ def _job(entry: Entry, now: float) -> Job:
     started, limit = _moment(entry["start_time"]), _whole(entry["time_limit"])
     until = _number(entry["end_time"]) if state in ENDED else now
     ran = started is not None and state not in {"PENDING", "REQUEUED", "REQUEUE_HOLD"}
-    reason = entry["state_reason"]
     array = _whole(entry["array_job_id"]) or 0
     return Job(
         id=_job_id(entry["job_id"], array, entry["array_task_id"], entry["array_task_string"]),
@@ -163,7 +186,7 @@ def _job(entry: Entry, now: float) -> Job:
         partition=entry["partition"],
         qos=entry["qos"],
         state="COMPLETING" if "COMPLETING" in entry["job_state"] else state,
-        reason="" if parse.is_none(reason) else reason,
+        reason=_value(entry["state_reason"]),
         nodes=parse.hosts(entry["nodes"]),
         node_count=_whole(entry["node_count"]) or 0,
         cpus=_whole(entry["cpus"]) or 0,
@@ -208,6 +231,10 @@ def _tres(found: Sequence[Entry]) -> Mapping[str, str]:
     """Return resources as `sacct` writes them; slurmdbd tells what it does not know as a number below 0."""
     counts = {one["type"] + (f"/{one['name']}" if one["name"] else ""): one["count"] for one in found}
     return {name: f"{count}{'M' if name == _MEMORY else ''}" for name, count in counts.items() if count >= 0}
+
+
+def _value(text: str) -> str:
+    return "" if parse.is_none(text) else text
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -6,26 +6,13 @@ nobody knows what a child that died in the middle had already done.
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from fleetward.slurm import parse
-from fleetward.slurm.answers import (
-    Accounting,
-    Controller,
-    Diagnostics,
-    Estimate,
-    Job,
-    JobDetail,
-    Listing,
-    Node,
-    Partition,
-    Reservation,
-    Share,
-    Submitted,
-)
-from fleetward.slurm.client import JobUpdate, SlurmClient, SlurmOutOfReachError
+from fleetward.slurm.answers import Controller, Job, Listing, Node
+from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError
+from fleetward.slurm.handing_on import HandingOn
 from fleetward.slurm.worker import Answer, WorkerError
 
 T = TypeVar("T")
@@ -41,12 +28,12 @@ class Source(Protocol):
         """Let go of the process."""
 
 
-class PyslurmClient:
+class PyslurmClient(HandingOn):
     """Slurm through pyslurm; at the first trouble, and for all that pyslurm is not fit for, through `other`."""
 
     def __init__(self, source: Source, other: SlurmClient, note: Callable[[str], None]) -> None:
         self._source: Source | None = source
-        self._other = other
+        super().__init__(other)
         self._note = note
 
     def __enter__(self) -> Self:
@@ -81,74 +68,6 @@ class PyslurmClient:
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""
         return self._ask("ping", _controllers, self._other.ping)
-
-    def partitions(self) -> Listing[Partition]:
-        """Return every partition, the hidden ones too, by name."""
-        return self._other.partitions()
-
-    def reservations(self) -> Listing[Reservation]:
-        """Return the reservations that have not ended, by name."""
-        return self._other.reservations()
-
-    def shares(self) -> Listing[Share]:
-        """Return the fair shares of all accounts and users, in the order of the tree."""
-        return self._other.shares()
-
-    def diagnostics(self) -> Diagnostics:
-        """Return what slurmctld says of itself."""
-        return self._other.diagnostics()
-
-    def job(self, job_id: str) -> JobDetail:
-        """Return one job and the GPUs it holds."""
-        return self._other.job(job_id)
-
-    def submit(self, script: str, working_directory: Path) -> Submitted:
-        """Hand a batch script in; the directory is one of the nodes."""
-        return self._other.submit(script, working_directory)
-
-    def estimate(self, script: str, working_directory: Path) -> Estimate:
-        """Return when a batch script would start if it were handed in, which it is not."""
-        return self._other.estimate(script, working_directory)
-
-    def accounting(self, job_id: str) -> Accounting | None:
-        """Return the record of a job, None where slurmdbd has none yet."""
-        return self._other.accounting(job_id)
-
-    def cancel(self, job_id: str) -> None:
-        """Cancel a job; nothing happens to one that has ended."""
-        self._other.cancel(job_id)
-
-    def requeue(self, job_id: str) -> None:
-        """Put a running or ended batch job back into the queue."""
-        self._other.requeue(job_id)
-
-    def start_now(self, job_id: str) -> None:
-        """Lift the delay of a waiting job."""
-        self._other.start_now(job_id)
-
-    def hold(self, job_id: str) -> None:
-        """Keep a waiting job from starting until it is released."""
-        self._other.hold(job_id)
-
-    def release(self, job_id: str) -> None:
-        """Let a held job start."""
-        self._other.release(job_id)
-
-    def update_job(self, job_id: str, changes: JobUpdate) -> None:
-        """Change what a job has asked for."""
-        self._other.update_job(job_id, changes)
-
-    def reboot(self, node: str, reason: str) -> None:
-        """Have Slurm reboot a node once its jobs have ended."""
-        self._other.reboot(node, reason)
-
-    def drain(self, node: str, reason: str) -> None:
-        """Take a node out of service once its jobs have ended."""
-        self._other.drain(node, reason)
-
-    def resume(self, node: str) -> None:
-        """Put a drained or DOWN node back into service."""
-        self._other.resume(node)
 
     def _ask(self, name: str, read: Callable[[Answer], T], otherwise: Callable[[], T]) -> T:
         if self._source is None:

@@ -8,36 +8,32 @@ many thousands of jobs the command line is the better choice.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from fleetward.model.errors import FleetwardError, UsageError
+from fleetward.model.errors import FleetwardError
 from fleetward.slurm import parse_rest
+from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import (
-    Accounting,
     Controller,
     Diagnostics,
-    Estimate,
     Job,
     JobDetail,
     Listing,
     Node,
-    Partition,
     Reservation,
     Share,
-    Submitted,
 )
 from fleetward.slurm.client import (
-    JobUpdate,
     NoSuchJobError,
     SlurmClient,
     SlurmOutOfReachError,
     SlurmRefusedError,
 )
-from fleetward.slurm.command_line import checked_job_id, checked_node, checked_reason, unreachable
+from fleetward.slurm.handing_on import HandingOn
+from fleetward.slurm.programs import checked_job_id, checked_node, checked_reason, is_array, unreachable
 
 VERSIONS = ("v0.0.42", "v0.0.43", "v0.0.44", "v0.0.45")
 """In the order in which they are tried: 24.11 serves up to the first, 26.05 all of them."""
@@ -59,7 +55,7 @@ class RestAddress:
     """Called for each request: tokens end, and others take their place. What it gives is in no message."""
 
 
-class RestClient:
+class RestClient(HandingOn):
     """Slurm through slurmrestd, and through `other` what that cannot do."""
 
     backend = "rest"
@@ -73,7 +69,7 @@ class RestClient:
     ) -> None:
         """Ask for nothing yet."""
         self._address = address
-        self._other = other
+        super().__init__(other)
         self._clock = clock
         self._http = httpx.Client(base_url=address.url, timeout=LIMIT, transport=transport, follow_redirects=False)
         self._version = ""
@@ -98,10 +94,6 @@ class RestClient:
         found = self._list("slurm", "jobs", "jobs", parse_rest.job_at(self._clock()))
         return Listing(tuple(sorted(found.items, key=lambda one: one.number)), found.backend, found.unread)
 
-    def partitions(self) -> Listing[Partition]:
-        """Return every partition, the hidden ones too, by name."""
-        return self._other.partitions()
-
     def reservations(self) -> Listing[Reservation]:
         """Return the reservations that have not ended, by name."""
         found = self._list("slurm", "reservations", "reservations", parse_rest.reservation_at(self._clock()))
@@ -117,49 +109,33 @@ class RestClient:
         return self._read(parse_rest.diagnostics, self._get("slurm", "diag").get("statistics"))
 
     def job(self, job_id: str) -> JobDetail:
-        """Return one job and the GPUs it holds."""
+        """Return one job, the GPUs it holds, and what only its own page tells."""
         entries = self._get("slurm", f"job/{checked_job_id(job_id)}").get("jobs") or []
         read = parse_rest.job_at(self._clock())
-        found = [JobDetail(self._read(read, one), self._read(parse_rest.job_gpus, one)) for one in entries]
+        found = [self._read(lambda one: parse_rest.detail(one, read), entry) for entry in entries]
         if not found:
             raise NoSuchJobError(f"slurmctld knows no job {job_id}; slurmdbd may know one that ended earlier")
         if len(found) == 1:
             return found[0]
         own = [one for one in found if one.job.id == job_id]  # of an array slurmrestd tells all tasks
         if not own:
-            raise UsageError(f"{job_id} is an array of jobs; name one task of it, as in {job_id}_1")
+            raise is_array(job_id)
         return own[0]
 
-    def submit(self, script: str, working_directory: Path) -> Submitted:
-        """Hand a batch script in; the directory is one of the nodes."""
-        return self._other.submit(script, working_directory)
-
-    def estimate(self, script: str, working_directory: Path) -> Estimate:
-        """Return when a batch script would start, and hand nothing in."""
-        return self._other.estimate(script, working_directory)
-
-    def accounting(self, job_id: str) -> Accounting | None:
-        """Return the record of a job's last attempt, None where slurmdbd has none yet."""
-        found = self._list("slurmdb", f"job/{checked_job_id(job_id)}", "jobs", parse_rest.accounting)
+    def attempts(self, job_id: str) -> tuple[Attempt, ...]:
+        """Return all that slurmdbd recorded under a job's number, the oldest first; empty where it has nothing yet."""
+        found = self._list("slurmdb", f"job/{checked_job_id(job_id)}", "jobs", parse_rest.attempt)
         if found.unread:
             raise SlurmRefusedError(f"slurmdbd's record of job {job_id} cannot be read: {found.unread[0]!r}")
-        own = [record for record in found.items if record.job_id == job_id]
+        own = tuple(record for record in found.items if record.job_id == job_id)
         if found.items and not own:
-            raise UsageError(f"{job_id} is an array of jobs; name one task of it, as in {job_id}_1")
-        return own[-1] if own else None
+            raise is_array(job_id)
+        return own
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; nothing happens to one that has ended."""
         if not self.job(job_id).job.ended:
             self._ask("DELETE", "slurm", f"job/{checked_job_id(job_id)}")
-
-    def requeue(self, job_id: str) -> None:
-        """Put a running or ended batch job back into the queue."""
-        self._other.requeue(job_id)
-
-    def start_now(self, job_id: str) -> None:
-        """Lift the delay of a waiting job."""
-        self._other.start_now(job_id)
 
     def hold(self, job_id: str) -> None:
         """Keep a waiting job from starting until it is released."""
@@ -169,10 +145,6 @@ class RestClient:
         """Let a held job start."""
         self._change(job_id, {"hold": False})
 
-    def update_job(self, job_id: str, changes: JobUpdate) -> None:
-        """Change what a job has asked for."""
-        self._other.update_job(job_id, changes)
-
     def drain(self, node: str, reason: str) -> None:
         """Take a node out of service once its jobs have ended; replaces the reason that it has."""
         changed = {"state": ["DRAIN"], "reason": checked_reason(reason)}
@@ -181,10 +153,6 @@ class RestClient:
     def resume(self, node: str) -> None:
         """Put a drained or DOWN node back into service; SlurmRefusedError where it is neither."""
         self._ask("POST", "slurm", f"node/{checked_node(node)}", {"state": ["RESUME"]})
-
-    def reboot(self, node: str, reason: str) -> None:
-        """Have Slurm reboot a node once its jobs have ended."""
-        self._other.reboot(node, reason)
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetward.model.errors import FleetwardError
-from fleetward.slurm.answers import Accounting, Job
+from fleetward.slurm.accounting import Attempt
+from fleetward.slurm.answers import Job
 from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError
 
 FIRST_PAUSE = 0.5
@@ -29,10 +30,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a job ended; `accounting` is None where slurmdbd had no final record in time."""
+    """How a job ended; `record` is None where slurmdbd had no final record in time."""
 
     state: str
-    accounting: Accounting | None
+    record: Attempt | None
 
 
 def wait_for_end(client: SlurmClient, job_id: str, clock: Clock, note: Callable[[str], None]) -> Ending:
@@ -83,16 +84,16 @@ def _gone(client: SlurmClient, job_id: str, clock: Clock) -> Ending:
     return Ending(record.state, record)
 
 
-def _final_record(client: SlurmClient, job_id: str, clock: Clock) -> Accounting | None:
+def _final_record(client: SlurmClient, job_id: str, clock: Clock) -> Attempt | None:
     """Return slurmdbd's record once it is final; None where it is not within ACCOUNTING_LAG."""
     until = clock.now() + ACCOUNTING_LAG
     while True:
         try:
-            record = client.accounting(job_id)
+            records = client.attempts(job_id)
         except SlurmOutOfReachError:
-            record = None
-        if record is not None and record.ended:
-            return record
+            records = ()
+        if records and records[-1].ended:
+            return records[-1]
         if clock.now() >= until:
             return None
         clock.sleep(1.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetward.slurm.client import SlurmOutOfReachError
-from fleetward.slurm.command_line import unreachable
+from fleetward.slurm.programs import unreachable
 
 PROGRAM = Path(__file__).with_name("pyslurm_worker.py")
 DEFAULT_PYTHON = Path("/opt/fleetward-pyslurm/bin/python")

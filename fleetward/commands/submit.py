@@ -98,7 +98,7 @@ def _log(job: "JobSpec", job_id: str) -> str:
 
 
 def _result(ending: "Ending") -> dict[str, object]:
-    record = ending.accounting
+    record = ending.record
     if record is None:
         return {"state": ending.state}
     return {
@@ -124,7 +124,7 @@ def _print(document: dict[str, object], job_id: str, as_json: bool, ending: "End
         return
     from fleetward.slurm.parse import folded
 
-    record = ending.accounting
+    record = ending.record
     if record is None:
         note("slurmdbd has no final record of it yet")
         click.echo(table(("JOB", "STATE"), [(job_id, ending.state)]))

@@ -79,8 +79,12 @@ def test_a_wrong_specification_is_exit_code_2(fleetward: Fleetward, spec: Path) 
 
 FIELDS = (
     "12 12 {state} None ada research gpu normal gpu001 1 8 gres/gpu=8 0:09 10:00 1795220144 1795220150 0 /data digits"
+    " digits-%j.log '(null)' {code}:0 '' '' '' ''"
 )
-RECORD = "12 {state} {code}:0 9 cpu=8,gres/gpu=8 1 gpu001 1795220144 1795220150 1795220159 digits"
+RECORD = (
+    "12 {state} None {code}:0 9 10 gres/gpu=8 cpu=8,gres/gpu=8 1 gpu001 '' ada research gpu normal"
+    " 1795220144 1795220150 1795220159 /data digits-%j.log digits"
+)
 
 
 @pytest.mark.parametrize(("state", "code", "status"), [("COMPLETED", 0, 0), ("FAILED", 7, 1), ("TIMEOUT", 0, 1)])
@@ -89,7 +93,7 @@ def test_waiting_ends_with_the_jobs_result(
 ) -> None:
     # Each stand-in writes its fields with the separator that it was given.
     program("sbatch", "cat > /dev/null; echo 12")
-    queue = FIELDS.format(state=state)
+    queue = FIELDS.format(state=state, code=code)
     program(
         "squeue",
         f'for a; do :; done; s=$(echo "$a" | sed "s/.*:0//"); for f in {queue}; do printf "%s%s" "$f" "$s"; done',

@@ -12,7 +12,8 @@ from pathlib import Path
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.nodes import NodeKeeper
-from fleetward.slurm.answers import ENDED, Accounting, Controller, Job, JobDetail, Listing, Node, Submitted
+from fleetward.slurm.accounting import Attempt
+from fleetward.slurm.answers import ENDED, Controller, Job, JobDetail, Listing, Node, Submitted
 from fleetward.slurm.client import NoSuchJobError, SlurmRefusedError
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -169,7 +170,7 @@ class PlayedSlurm:
     def submit(self, script: str, working_directory: Path) -> Submitted:
         raise NotImplementedError
 
-    def accounting(self, job_id: str) -> Accounting | None:
+    def attempts(self, job_id: str) -> tuple[Attempt, ...]:
         raise NotImplementedError
 
     def cancel(self, job_id: str) -> None:

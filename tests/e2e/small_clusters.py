@@ -13,7 +13,7 @@ from fleetward.slurm.answers import JobDetail
 from fleetward.slurm.client import SlurmClient
 from fleetward.slurm.worker import PROGRAM
 
-PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct", "sdiag", "sshare")
+PROGRAMS = ("squeue", "scontrol", "sbatch", "scancel", "sacct", "sacctmgr", "sprio", "sdiag", "sshare")
 PYSLURM = "/opt/fleetward-pyslurm/bin/python"
 SCRIPT = Path(__file__).parents[1] / "slurm" / "small_cluster.sh"
 

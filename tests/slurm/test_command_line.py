@@ -3,11 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from fleetward.model.errors import ExitCode, UsageError
+from fleetward.slurm.accounting import Limits
 from fleetward.slurm.answers import NodeGpus
 from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
@@ -113,7 +115,7 @@ def test_each_listing_has_a_separator_of_its_own() -> None:
 def test_what_is_no_job_id_reaches_no_program(job_id: str) -> None:
     runner = Saying(Finished(0, "", ""))
     client = CommandLineClient(runner=runner, environment={})
-    for call in (client.job, client.cancel, client.requeue, client.start_now, client.accounting):
+    for call in (client.job, client.cancel, client.requeue, client.start_now, client.attempts, client.steps):
         with pytest.raises(UsageError, match="not a job's id"):
             call(job_id)
     assert runner.calls == []
@@ -177,7 +179,7 @@ def test_a_real_releases_jobs_are_all_read(recording: Path) -> None:
     found = RecordedClient(recording).jobs()
     assert found.unread == ()
     by_name = {job.name.split("\n")[0]: job for job in found.items if job.state != "CANCELLED"}
-    array, held, running = by_name["arr"], by_name["held"], found.items[-3]
+    array, held, running = by_name["arr"], by_name["held"], by_name["na me \"q' |"]
     assert array.id.endswith("_[1-10%2]")
     assert (array.time_limit, array.gpus, array.state) == (None, {"gpu": 1}, "PENDING")
     assert (held.state, held.reason, held.gpus) == ("PENDING", "JobHeldUser", {"h100": 2})
@@ -193,18 +195,89 @@ def test_a_job_is_told_with_its_gpus_and_not_with_those_in_its_name(recording: P
     assert client.job(running.id).gpus == (NodeGpus("gpu001", "h100", (0,)), NodeGpus("gpu002", "h100", (0,)))
 
 
-def test_accounting_tells_how_a_job_ended(recording: Path) -> None:
+def test_what_only_a_jobs_own_page_tells_is_read(recording: Path) -> None:
+    client = RecordedClient(recording)
+    by_name = {job.name.split("\n")[0]: job for job in client.jobs().items}
+    failed, running, held = (client.job(by_name[name].id) for name in ("trained", "na me \"q' |", "held"))
+    assert (failed.exit_code, failed.exit_signal, failed.output, failed.dependency) == (7, 0, "/dev/null", "")
+    assert (running.output, running.error, running.excluded) == ("/var/tmp/%x-%j.log", "", ())
+    assert held.dependency.startswith(f"afterany:{running.job.id}")
+    assert (held.excluded, held.wanted, held.gpus, held.exit_code) == (("gpu003",), (), (), 0)
+
+
+def test_an_attempt_tells_how_a_job_ended(recording: Path) -> None:
     client = RecordedClient(recording)
     failed = next(job for job in client.jobs().items if job.state == "FAILED")
-    record = client.accounting(failed.id)
-    assert record is not None
-    assert (record.state, record.exit_code, record.elapsed, record.restarts) == ("FAILED", 7, 3, 0)
-    assert record.allocated["gres/gpu:h100"] == "4"
+    (record,) = client.attempts(failed.id)
+    assert (record.state, record.exit_code, record.restarts, record.ended) == ("FAILED", 7, 0, True)
+    assert 2 <= record.elapsed <= 5
+    assert (record.user, record.account, record.partition, record.qos) == ("root", "research", "gpu", "normal")
+    assert (record.time_limit, record.working_directory, record.failed_node) == (600, "/var/tmp", "")
+    assert (record.allocated["gres/gpu:h100"], record.gpus, record.nodes) == ("4", 4, ("gpu001", "gpu002"))
+    assert [(step.step, step.state, step.exit_code) for step in client.steps(failed.id)] == [
+        ("batch", "FAILED", 7),
+        ("0", "COMPLETED", 0),
+    ]
+
+
+def test_a_requeue_leaves_an_attempt_of_its_own(recording: Path) -> None:
+    client = RecordedClient(recording)
+    job = next(job for job in client.jobs().items if job.name == "again")
+    first, second = client.attempts(job.id)
+    assert (first.state, first.restarts, first.cancelled_by, first.ended) == ("REQUEUED", 0, "", True)
+    assert (second.state, second.restarts, second.cancelled_by) == ("CANCELLED", 1, "0")
+    assert [(step.step, step.exit_signal) for step in client.steps(job.id)] == [("batch", 15), ("0", 15)]
+
+
+def test_a_running_attempt_has_no_end_and_its_name_breaks_no_record(recording: Path) -> None:
+    client = RecordedClient(recording)
+    job = next(job for job in client.jobs().items if job.state == "RUNNING")
+    (running,) = client.attempts(job.id)
+    assert (running.state, running.ended, running.ended_at) == ("RUNNING", False, None)
+    assert running.name == job.name.replace('"', "`")
+    assert [step.step for step in client.steps(job.id)] == ["batch"]
+
+
+def test_attempts_of_a_time_are_those_that_ran(recording: Path) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    found = RecordedClient(recording).attempts_between(since, since + timedelta(days=730))
+    assert found.unread == ()
+    assert [(one.name.split(" ")[0], one.state) for one in found.items] == [
+        ("trained", "FAILED"),
+        ("again", "REQUEUED"),
+        ("again", "CANCELLED"),
+        ("na", "RUNNING"),
+    ]
+    with pytest.raises(UsageError, match="is not before"):
+        RecordedClient(recording).attempts_between(since, since)
+
+
+def test_limits_of_qos_and_associations_are_read(recording: Path) -> None:
+    client = RecordedClient(recording)
+    high, normal = client.qos().items
+    assert (high.name, high.priority, high.flags, high.preempts) == ("high", 100, ("DenyOnLimit",), ("normal",))
+    assert high.limits == Limits(2 * 86400, {"gres/gpu": "4"}, 3, 9, {"node": "2"}, 5)
+    assert high.tres_per_user == {"gres/gpu": "8"}
+    assert normal.limits == Limits(None, {}, None, None, {}, None)
+    found = {(one.account, one.user): one for one in client.associations().items}
+    assert found["bounded", ""].limits == Limits(86400, {}, 4, 20, {"gres/gpu": "4"}, None)
+    assert found["bounded", ""].qos == ("high", "normal")
+    assert found["research", "root"].qos == ("normal",)
+
+
+def test_priorities_are_those_of_jobs_that_wait_for_nodes(recording: Path) -> None:
+    client = RecordedClient(recording)
+    wide = next(job for job in client.jobs().items if job.name == "wide")
+    found = client.priorities()
+    assert found.unread == ()
+    assert [(one.number, one.partition, one.user) for one in found.items if one.number == wide.number] == [
+        (wide.number, "gpu", "root")
+    ]
 
 
 def test_a_job_that_was_never_there_has_no_record(recording: Path) -> None:
     client = RecordedClient(recording)
-    assert client.accounting("4000") is None
+    assert client.attempts("4000") == ()
     with pytest.raises(NoSuchJobError):
         client.job("4000")
 
@@ -217,7 +290,7 @@ def test_a_question_that_was_not_recorded_is_an_error_and_no_empty_answer(record
 def test_what_is_recorded_is_played_back(recording: Path, tmp_path: Path) -> None:
     source = RecordedClient(recording)
     recorder = RecordingRunner(tmp_path, source._runner)
-    first = CommandLineClient(recorder, source._separator, {}).nodes().items
+    first = CommandLineClient(recorder, source.separator, {}).nodes().items
     assert RecordedClient(tmp_path).nodes().items == first
 
 

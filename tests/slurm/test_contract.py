@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from small_clusters import Cluster, engine, eventually, running, script, small_c
 
 import fleetward
 from fleetward.model.errors import UsageError
+from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import Job, Node, NodeGpus
 from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
@@ -125,6 +127,11 @@ def in_queue(client: SlurmClient, job_id: str) -> Job:
     return next(job for job in client.jobs().items if job.id == job_id)
 
 
+def final_record(client: SlurmClient, job_id: str) -> Attempt:
+    eventually(lambda: bool((found := client.attempts(job_id)) and found[-1].ended))
+    return client.attempts(job_id)[-1]
+
+
 def test_nodes_are_told_with_their_gpus(idle: Case) -> None:
     found = idle.client.nodes()
     assert (found.backend, found.unread, idle.notes) == (idle.backend, (), [])
@@ -164,6 +171,19 @@ def test_fair_shares_are_those_of_the_tree(idle: Case) -> None:
     assert found["research", ""].fair_share is None
 
 
+def test_qos_and_associations_are_told(idle: Case) -> None:
+    assert "normal" in {one.name for one in idle.client.qos().items}
+    found = {(one.account, one.user): one for one in idle.client.associations().items}
+    assert found["research", "root"].qos == ("normal",)
+    assert found["research", ""].limits.jobs is None
+
+
+def test_the_priority_of_a_job_that_waits_is_told(idle: Case) -> None:
+    job_id = idle.client.submit(script("--nodes=3"), Path("/tmp")).job_id
+    eventually(lambda: job_id in {str(one.number) for one in idle.client.priorities().items})
+    idle.client.cancel(job_id)
+
+
 def test_slurmctld_counts_what_it_is_asked(idle: Case) -> None:
     def calls(name: str) -> int:
         return next((one.count for one in idle.client.diagnostics().calls_by_type if one.name == name), 0)
@@ -191,9 +211,7 @@ def test_a_job_is_followed_from_submission_to_its_record(idle: Case) -> None:
     assert [node.gpus_allocated for node in client.nodes().items] == [{"h100": 2}, {"h100": 2}, {}]
     client.cancel(job_id)
     eventually(lambda: client.job(job_id).job.ended)
-    eventually(lambda: (record := client.accounting(job_id)) is not None and record.ended)
-    record = client.accounting(job_id)
-    assert record is not None
+    record = final_record(client, job_id)
     assert (record.state, record.nodes, record.name) == ("CANCELLED", ("gpu001", "gpu002"), "digits")
     assert (record.allocated["gres/gpu:h100"], record.allocated["node"]) == ("4", "2")
     client.cancel(job_id)
@@ -253,11 +271,19 @@ def test_a_node_is_rebooted_when_its_jobs_have_ended(idle: Case) -> None:
 
 
 def test_the_exit_code_is_in_the_record(idle: Case) -> None:
-    job_id = idle.client.submit(script("--gpus=1", command="exit 7"), Path("/tmp")).job_id
-    eventually(lambda: (record := idle.client.accounting(job_id)) is not None and record.ended)
-    record = idle.client.accounting(job_id)
-    assert record is not None
+    text = script("--gpus=1", "--time=90", "--output=/tmp/%x.log", command="srun true; exit 7")
+    job_id = idle.client.submit(text, Path("/tmp")).job_id
+    record = final_record(idle.client, job_id)
     assert (record.state, record.exit_code, record.exit_signal) == ("FAILED", 7, 0)
+    assert (record.user, record.account, record.partition, record.qos) == ("root", "root", "gpu", "normal")
+    assert (record.time_limit, record.gpus, record.asked["gres/gpu"], record.output) == (5400, 1, "1", "/tmp/%x.log")
+    assert [(step.step, step.exit_code) for step in idle.client.steps(job_id)] == [("batch", 7), ("0", 0)]
+    detail = idle.client.job(job_id)
+    assert (detail.exit_code, detail.exit_signal, detail.excluded) == (7, 0, ())
+    assert detail.output.startswith("/tmp/")
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found = idle.client.attempts_between(since, since + timedelta(hours=2))
+    assert [one.exit_code for one in found.items if one.job_id == job_id] == [7]
 
 
 def test_a_requeue_counts_as_a_restart(idle: Case) -> None:
@@ -266,6 +292,11 @@ def test_a_requeue_counts_as_a_restart(idle: Case) -> None:
     idle.client.requeue(job_id)
     eventually(lambda: idle.client.job(job_id).job.restarts == 1)
     assert in_queue(idle.client, job_id).restarts == 1
+    idle.client.cancel(job_id)
+    eventually(lambda: len(idle.client.attempts(job_id)) == 2)
+    first, second = idle.client.attempts(job_id)
+    assert (first.state, first.restarts, first.ended) == ("REQUEUED", 0, True)
+    assert (second.state, second.restarts) == ("CANCELLED", 1)
 
 
 def test_a_requeued_job_starts_at_once_when_its_delay_is_lifted(idle: Case) -> None:
@@ -328,7 +359,7 @@ def test_a_job_that_is_not_there_is_a_typed_error(idle: Case) -> None:
     for call in (idle.client.job, idle.client.cancel, idle.client.requeue):
         with pytest.raises(NoSuchJobError):
             call("999999")
-    assert idle.client.accounting("999999") is None
+    assert (idle.client.attempts("999999"), idle.client.steps("999999")) == ((), ())
 
 
 def test_what_slurm_refuses_is_a_typed_error(idle: Case) -> None:

@@ -139,30 +139,3 @@ HELD = (
 )
 def test_no_name_changes_which_gpus_a_job_holds(name: str) -> None:
     assert parse_listings.job_gpus(SHOWN.replace("{name}", name), name) == HELD
-
-
-def test_accounting_is_read_with_its_counts_and_without() -> None:
-    fields = {
-        "JobID": "12",
-        "State": "CANCELLED by 1000",
-        "ExitCode": "3:15",
-        "ElapsedRaw": "62",
-        "AllocTRES": "cpu=16,gres/gpu:h100=16",
-        "Restarts": "2",
-        "NodeList": "gpu[001-002]",
-        "Submit": "1795220144",
-        "Start": "1795220150",
-        "End": "1795220212",
-        "JobName": "digits",
-    }
-    bare = fields | {"State": "PENDING", "ExitCode": "0", "ElapsedRaw": "", "Restarts": "", "Start": "", "End": ""}
-    answer = "".join(
-        SEPARATOR.join(each[name] for name in parse_listings.ACCOUNTING_FIELDS) + SEPARATOR + "\n"
-        for each in (fields, bare)
-    )
-    (ended, waiting), unread = parse_listings.accounting(answer, SEPARATOR)
-    assert unread == ()
-    assert (ended.state, ended.exit_code, ended.exit_signal) == ("CANCELLED", 3, 15)
-    assert (ended.elapsed, ended.restarts, ended.nodes) == (62, 2, ("gpu001", "gpu002"))
-    assert (waiting.exit_code, waiting.exit_signal, waiting.elapsed, waiting.restarts) == (0, 0, 0, 0)
-    assert (waiting.started_at, waiting.ended_at) == (None, None)

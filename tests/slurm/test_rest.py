@@ -61,6 +61,13 @@ JOB = {
     "end_time": number(9000),
     "restart_cnt": 1,
     "current_working_directory": "/home/ada",
+    "exit_code": {"return_code": number(0), "signal": {"id": number(0, known=False)}},
+    "dependency": "afterok:6(unfulfilled)",
+    "excluded_nodes": "gpu[007-008]",
+    "required_nodes": "",
+    "resv_name": "",
+    "standard_output": "/home/ada/train-7.log",
+    "standard_error": "",
 }
 
 
@@ -97,6 +104,8 @@ def test_a_job_is_read_with_its_gpus_on_each_node() -> None:
     assert (job.id, job.elapsed, job.time_limit, job.restarts) == ("7", 40, None, 1)
     assert (job.name, job.reason, job.gpus) == ("na me\n\x1b[31m", "", {"h100": 4})
     assert [(one.node, one.indices) for one in found.gpus] == [("gpu001", (0, 1)), ("gpu002", (6, 7))]
+    assert (found.dependency, found.excluded) == ("afterok:6(unfulfilled)", ("gpu007", "gpu008"))
+    assert (found.output, found.exit_code) == ("/home/ada/train-7.log", 0)
 
 
 @pytest.mark.parametrize(

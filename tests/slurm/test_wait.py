@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from attempts import ATTEMPT
 
 from fleetward.model.errors import FleetwardError
-from fleetward.slurm.answers import Accounting, Job, JobDetail
+from fleetward.slurm.accounting import Attempt
+from fleetward.slurm.answers import Job, JobDetail
 from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmOutOfReachError
 from fleetward.slurm.wait import ACCOUNTING_LAG, LONGEST_PAUSE, PATIENCE, Clock, wait_for_end
 
@@ -32,7 +34,7 @@ JOB = Job(
     restarts=0,
     working_directory="/data",
 )
-RECORD = Accounting("12", "digits", "COMPLETED", 0, 0, 9, {}, 0, (), SUBMITTED, SUBMITTED, SUBMITTED)
+RECORD = ATTEMPT
 
 Answer = Job | Exception
 
@@ -42,7 +44,7 @@ class Played:
     """A client that plays a list of looks at one job; the last stays."""
 
     looks: list[Answer]
-    record: Accounting | Exception | None = RECORD
+    record: Attempt | Exception | None = RECORD
     now: float = 0.0
     pauses: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -55,19 +57,19 @@ class Played:
             raise look
         return JobDetail(look, ())
 
-    def accounting(self, job_id: str) -> Accounting | None:
+    def attempts(self, job_id: str) -> tuple[Attempt, ...]:
         if isinstance(self.record, Exception):
             raise self.record
-        return self.record
+        return () if self.record is None else (replace(RECORD, state="REQUEUED"), self.record)
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def wait(self) -> tuple[str, Accounting | None]:
+    def wait(self) -> tuple[str, Attempt | None]:
         client: SlurmClient = self  # type: ignore[assignment]  # what is not played must not be asked
         ending = wait_for_end(client, "12", Clock(lambda: self.now, self.sleep), self.notes.append)
-        return ending.state, ending.accounting
+        return ending.state, ending.record
 
 
 def seen(*states: str, **changes: object) -> list[Answer]:
@@ -139,7 +141,7 @@ def test_a_job_without_a_trace_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("record", [None, replace(RECORD, state="RUNNING"), SlurmOutOfReachError("no slurmdbd")])
-def test_without_a_final_record_the_state_still_counts(record: Accounting | Exception | None) -> None:
+def test_without_a_final_record_the_state_still_counts(record: Attempt | Exception | None) -> None:
     played = Played([*seen("COMPLETED")], record=record)
     assert played.wait() == ("COMPLETED", None)
     assert ACCOUNTING_LAG <= played.now <= ACCOUNTING_LAG + 2
