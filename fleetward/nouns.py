@@ -13,6 +13,7 @@ NOUNS = {
     "job-map": "Show and mend which job each GPU of this node works for.",
     "jobs": "Show the jobs in the queue.",
     "lab": "Run a whole cluster on this machine.",
+    "logs": "Show a job's log, follow it, find its first error.",
     "node-token": "Print the token by which a node reports.",
     "nodes": "Show the nodes and their GPUs.",
     "provision": "Bring hosts to what the inventory declares.",
@@ -23,6 +24,7 @@ NOUNS = {
     "serve": "Run the daemon: alerts in, runbooks executed.",
     "submit": "Submit a training job from its specification.",
     "tui": "Open the screen.",
+    "why": "Say why a job waits, or why it ended.",
 }
 """Every command with its one line of help; the file of the same name in `commands/`, where `-` is `_`, defines it."""
 

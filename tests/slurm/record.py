@@ -70,9 +70,9 @@ def ask(client: CommandLineClient, jobs: dict[str, str]) -> None:
     """Put every question once."""
     client.nodes()
     client.jobs()
-    for name in ("running", "failed", "held"):
+    client.partitions()
+    for name in ("failed", "requeued", "running", "held", "waiting"):
         client.job(jobs[name])
-    for name in ("failed", "requeued", "running"):
         client.attempts(jobs[name])
         client.steps(jobs[name])
     client.ping()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from attempts import ATTEMPT
+from played_answers import ATTEMPT
 
 from fleetward.model.errors import FleetwardError
 from fleetward.slurm.accounting import Attempt
