@@ -1,58 +1,64 @@
 """Job specifications rendered to batch scripts: a pure function, with golden scripts in its tests."""
 
 import shlex
+from collections.abc import Iterable
 
+from fleetward.model.fleet import HardwareProfile
+from fleetward.slurm.job_script_launch import MEETING_POINT, step_command, step_preface
+from fleetward.slurm.job_script_survive import attempts_left, step_and_end, traps
 from fleetward.slurm.job_spec import JobSpec
-
-_TRAPS = """\
-# srun runs in the background, so that a signal to this shell is handled at once and handed on to the job's step.
-fleetward_step=
-fleetward_early=
-fleetward_signalled=0
-fleetward_hand_on() {
-  fleetward_signalled=1
-  if [ -z "$fleetward_step" ]; then
-    fleetward_early=$1
-  else
-    kill -s "$1" "$fleetward_step" 2>/dev/null || true
-  fi
-}
-trap 'fleetward_hand_on TERM' TERM
-trap 'fleetward_hand_on USR1' USR1
-trap 'fleetward_hand_on USR2' USR2
-"""
-
-_WAIT = """\
-fleetward_step=$!
-[ -z "$fleetward_early" ] || kill -s "$fleetward_early" "$fleetward_step" 2>/dev/null || true  # it came before the step
-while :; do
-  fleetward_signalled=0
-  fleetward_status=0
-  wait "$fleetward_step" || fleetward_status=$?
-  [ "$fleetward_signalled" = 1 ] || break  # where a signal came, the wait ended and not the step
-done
-exit "$fleetward_status"
-"""
+from fleetward.slurm.job_spec_parts import Dependency
+from fleetward.slurm.nccl import nccl_environment
+from fleetward.slurm.sweep import array_option, choice_of_point
 
 
-def render(spec: JobSpec) -> str:
-    """Return the batch script; the working directory is sbatch's option, not the script's."""
-    parts = [
-        "#!/bin/bash",
-        *(f"#SBATCH --{option}" for option in _options(spec)),
-        "set -euo pipefail  # sbatch reads no option beyond the first command",
-        "",
+def render(spec: JobSpec, profile: HardwareProfile | None = None) -> str:
+    """Return the batch script; the working directory is sbatch's option, not the script's.
+
+    `profile` is the hardware of the nodes that the job will run on, where the caller knows it: NCCL's variables follow
+    from it.
+    """
+    environment = nccl_environment(profile) if profile is not None and spec.nccl else {}
+    environment |= spec.environment
+    sections = [
+        "\n".join(["#!/bin/bash", *(f"#SBATCH --{option}" for option in _options(spec))])
+        + "\nset -euo pipefail  # sbatch reads no option beyond the first command\n",
+        _attempt(spec),
+        MEETING_POINT,
+        _lines(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+        _lines(choice_of_point(spec.sweep)) if spec.sweep else "",
+        traps(spec.survive),
+        _lines(shlex.join(line) for line in spec.setup),
+        step_preface(spec),
+        step_and_end(step_command(spec, environment), spec.survive),
     ]
-    if spec.environment:
-        parts += [f"export {name}={shlex.quote(value)}" for name, value in spec.environment.items()] + [""]
-    if spec.setup:
-        parts += [shlex.join(line) for line in spec.setup] + [""]
-    # srun takes the count of CPUs per task from its own option only, not from sbatch's.
-    step = shlex.join(["srun", f"--cpus-per-task={spec.cpus_per_task}", "--kill-on-bad-exit=1", *spec.command])
-    return "\n".join(parts) + "\n" + _TRAPS + "\n" + step + " &\n" + _WAIT
+    return "\n".join(section for section in sections if section)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _attempt(spec: JobSpec) -> str:
+    """Return the lines that count the attempt, and tell of it in the log."""
+    # The bare number of an array's task can be that of the whole array, all of whose tasks it would stand for.
+    job = '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' if spec.sweep else "$SLURM_JOB_ID"
+    count = f"$FLEETWARD_ATTEMPT of {spec.survive.attempts}" if spec.survive else "$FLEETWARD_ATTEMPT"
+    lines = [
+        "# Slurm counts how often it started the job again, and says nothing of it the first time.",
+        "export FLEETWARD_ATTEMPT=$((${SLURM_RESTART_COUNT:-0} + 1))",
+        f"fleetward_job={job}",
+    ]
+    if spec.survive or spec.sweep:
+        lines.append(f'fleetward_say() {{ echo "fleetward: job $fleetward_job, attempt {count}: $1"; }}')
+    if spec.survive:
+        lines += attempts_left(spec.survive)
+    told = f"fleetward: attempt {count} of job $fleetward_job on $SLURM_JOB_NODELIST"
+    return _lines([*lines, f'echo "{told} at $(date -u +%Y-%m-%dT%H:%M:%SZ)"'])
 
 
 def _options(spec: JobSpec) -> list[str]:
+    survive = spec.survive
     given = {
         "job-name": spec.name,
         "account": spec.account,
@@ -60,12 +66,27 @@ def _options(spec: JobSpec) -> list[str]:
         "qos": spec.qos,
         "nodes": spec.nodes,
         "gpus-per-node": spec.gpus_per_node,
-        "ntasks-per-node": spec.tasks_per_node,
+        "ntasks-per-node": spec.tasks_on_a_node,
         "cpus-per-task": spec.cpus_per_task,
         "mem": spec.memory_per_node,
         "time": spec.time,
+        "exclude": ",".join(spec.exclude) if spec.exclude else None,
+        "nodelist": ",".join(spec.nodelist) if spec.nodelist else None,
+        "constraint": spec.constraint,
+        "reservation": spec.reservation,
+        "array": array_option(spec.sweep, spec.gpus_of_a_task) if spec.sweep else None,
+        "dependency": ",".join(map(_dependency, spec.depends_on)) or None,
+        "kill-on-invalid-dep": {True: "yes", False: "no", None: None}[spec.kill_on_invalid_dependency],
+        # B: the shell of the script alone, which hands it on and knows then why the step ends.
+        "signal": f"B:{survive.signal}@{survive.warning}" if survive else None,
         "output": spec.output,
     }
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if spec.exclusive:
+        options.append("exclusive")
     # After a requeue the log goes on where it was.
-    return [*options, "open-mode=append", "requeue" if spec.requeue else "no-requeue"]
+    return [*options, "open-mode=append", "requeue" if spec.requeues else "no-requeue"]
+
+
+def _dependency(dependency: Dependency) -> str:
+    return dependency.condition + (f":{dependency.job}" if dependency.job else "")

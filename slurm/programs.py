@@ -24,8 +24,12 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _NO_SUCH_JOB = re.compile(r"invalid job id specified", re.IGNORECASE)
-# These change what the programs print or which partition, account or time they take, behind the back of the caller.
-_SWAYING = ("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SBATCH_", "SLURM_BITSTR_LEN", "SLURM_TIME_FORMAT")
+# These change what the programs print or which partition, account or time they take, behind the back of the caller. A
+# job that is handed in from a restarted one would count its attempts on from there.
+_SWAYING = (
+    *("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SBATCH_", "SPRIO_"),
+    *("SLURM_BITSTR_LEN", "SLURM_TIME_FORMAT", "SLURM_RESTART_COUNT"),
+)
 
 
 def unreachable(message: str) -> bool:

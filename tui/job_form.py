@@ -67,11 +67,11 @@ def _pairs(text: str) -> object:
     return pairs
 
 
-def _commands(text: str) -> object:
+def _json(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f'write lists of words in JSON, as in [["module","load","cuda"]] ({error})') from error
+        raise ValueError(f"write it in JSON, as the grey text in the empty field has it ({error})") from error
 
 
 FIELDS = (
@@ -88,11 +88,25 @@ FIELDS = (
     Field("requeue", "yes or no; default: no", _as_text, _truth),
     Field("output", "default: %x-%j.log", _as_text, _same),
     Field("environment", "such as NAME=value NAME='two words'", _as_pairs, _pairs),
-    Field("setup", 'such as [["module","load","cuda"]]', _as_text, _commands),
+    Field("setup", 'such as [["module","load","cuda"]]', _as_text, _json),
     Field("command", "such as python train.py --steps 100", _as_words, _words),
     Field("working_directory", "default: the folder of the file", _as_text, _same),
+    Field("launcher", "srun, torchrun, deepspeed or mpi; default: srun", _as_text, _same),
+    Field("survive", 'such as {"warning":120,"attempts":4}', _as_text, _json),
+    Field("sweep", 'such as {"grid":{"lr":[0.1,0.01]},"gpu_budget":16}', _as_text, _json),
+    Field("container", 'such as {"image":"/images/torch.sqsh"}', _as_text, _json),
+    Field("depends_on", 'such as [{"job":"12","condition":"afterok"}]', _as_text, _json),
+    Field("kill_on_invalid_dependency", "yes or no; default: the cluster's", _as_text, _truth),
+    Field("exclude", 'such as ["gpu003","gpu[010-012]"]', _as_text, _json),
+    Field("nodelist", 'such as ["gpu[001-002]"]', _as_text, _json),
+    Field("constraint", "such as h100&infiniband", _as_text, _same),
+    Field("reservation", "default: none", _as_text, _same),
+    Field("exclusive", "yes or no; default: no", _as_text, _truth),
+    Field("label_ranks", "yes or no; default: where there is more than one task", _as_text, _truth),
+    Field("nccl", "yes or no; default: yes", _as_text, _truth),
+    Field("mpi_type", "default: pmix", _as_text, _same),
 )
-"""Every field of a specification, in the order in which it is asked for."""
+"""Every field of a specification, those first that most jobs have; they fit on a screen of 24 lines."""
 
 
 def texts_of(document: Mapping[str, Any]) -> dict[str, str]:

@@ -136,7 +136,7 @@ async def test_an_empty_form_holds_nothing_that_looks_like_a_job(
         assert "digits" not in text
         assert (
             sum("such as" in line or "default" in line or "account that pays" in line for line in text.splitlines())
-            == 17
+            == 20
         )
         await pilot.press("ctrl+s")
         await shown(pilot, "✗ name", "✗ command", "2 fields are wrong; name: is missing")
