@@ -38,6 +38,7 @@ _GLOG = re.compile(
 )
 _CANCELLED_AT = re.compile(r"CANCELLED AT (?=[0-9])")
 _ATTEMPT = re.compile(re.escape(ATTEMPT) + r"(?P<number>[0-9]{1,6})\b(?:.{0,1000}? at (?P<at>\S+))?")
+_STEPD = re.compile(r"slurmstepd: |\[[0-9][^\]]{1,40}\] error: (?:\*\*\* |Detected )")
 _ATTEMPT_BYTES = ATTEMPT.encode()
 _A_DAY = timedelta(days=1)
 
@@ -95,7 +96,7 @@ def _rank(stream: Stream, text: str) -> int | None:
     label, local, rank = stream
     if rank is None and "Rank " in text and (found := _PROCESS_GROUP.search(text)) is not None:
         rank = found["rank"]
-    if rank is None and text.startswith("slurmstepd: "):
+    if rank is None and _STEPD.match(text) is not None:
         return None  # srun gives it the label of the node's first task, which need not be the one that it tells of
     if rank is None and (label is None or local is None):
         rank = local if label is None else label

@@ -18,6 +18,9 @@ from fleetward.slurm.log_lines import attempt_line, moment, plain, read_line, vi
 LONGEST_CELL = 100
 """Characters of an error's text in the table."""
 
+Numbered = tuple[int | None, bytes]
+"""The number of the attempt, None where it is not known, and a line of it."""
+
 
 @dataclass(slots=True)
 class LogPrinter:
@@ -47,46 +50,44 @@ class LogPrinter:
             for block in blocks:
                 self.add(file, block)
             return
-        kept: deque[tuple[int, bytes]] = deque(maxlen=last)
+        kept: deque[Numbered] = deque(maxlen=last)
         for block in blocks:
-            kept.extend((self._attempts[file], line) for line in self._chosen(file, block))
-        for attempt, line in kept:
-            self._attempts[file] = attempt
-            self._print(file, [line])
+            kept.extend(self._chosen(file, block))
+        self._print(file, kept)
 
     def add(self, file: Path, block: bytes) -> None:
         """Print what is to be shown of whole lines that came into a file."""
         self._print(file, list(self._chosen(file, block)))
 
-    def _chosen(self, file: Path, block: bytes) -> Iterator[bytes]:
+    def _chosen(self, file: Path, block: bytes) -> Iterator[Numbered]:
         for line in block.removesuffix(b"\n").split(b"\n"):
             if (start := attempt_line(line, self.latest)) is not None:
                 self._attempts[file] = start.number
-            if self.attempt not in (None, self._attempts.get(file)):
-                continue
-            if self.rank is None or read_line(line).rank == self.rank:
-                yield line
+            attempt = self._attempts.get(file)
+            if self.attempt in (None, attempt) and (self.rank is None or read_line(line).rank == self.rank):
+                yield attempt, line
 
-    def _print(self, file: Path, lines: Sequence[bytes]) -> None:
+    def _print(self, file: Path, lines: Sequence[Numbered]) -> None:
         if not lines:
             return
         self.printed += len(lines)
         if self.raw:
-            sys.stdout.buffer.write(b"\n".join(lines) + b"\n")
+            sys.stdout.buffer.write(b"".join(line + b"\n" for _, line in lines))
             sys.stdout.buffer.flush()
             return
         if self.several and file != self._file and not self.as_json:
             click.echo(f"==> {printable(str(file))} <==")
         self._file = file
-        click.echo("\n".join(self._json(file, line) if self.as_json else harmless(line) for line in lines))
+        shown = (self._json(file, attempt, line) if self.as_json else harmless(line) for attempt, line in lines)
+        click.echo("\n".join(shown))
 
-    def _json(self, file: Path, line: bytes) -> str:
+    def _json(self, file: Path, attempt: int | None, line: bytes) -> str:
         read = read_line(line)
         at = moment(read.text, self.latest)
         document = {
             "file": str(file),
             "rank": read.rank,
-            "attempt": self._attempts.get(file),
+            "attempt": attempt,
             "at": None if at is None else at.isoformat(),
             "text": visible(plain(line)),
         }
