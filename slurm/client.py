@@ -33,6 +33,10 @@ class SlurmRefusedError(FleetwardError):
     """Slurm answered and said no."""
 
 
+class NoEstimateError(SlurmRefusedError):
+    """Slurm would take the job, and does not say when it would start."""
+
+
 class NoSuchJobError(UsageError):
     """Slurm knows no job of this id."""
 
@@ -86,7 +90,10 @@ class SlurmClient(Protocol):
         """Hand a batch script in; the directory is one of the nodes."""
 
     def estimate(self, script: str, working_directory: Path) -> Estimate:
-        """Return when a batch script would start, and hand nothing in; SlurmRefusedError says why it would not."""
+        """Return when a batch script would start, and hand nothing in; SlurmRefusedError says why it would not.
+
+        NoEstimateError where Slurm would take it and tells no time.
+        """
 
     def attempts(self, job_id: str) -> tuple[Attempt, ...]:
         """Return all that slurmdbd recorded under a job's number, the oldest first; empty where it has nothing yet."""

@@ -30,16 +30,21 @@ class Looker:
         self.snapshot = Snapshot()
         """The last picture; a part that Slurm did not tell stays as it was, with its age."""
 
-    def look(self) -> Snapshot:
-        """Ask for what is due; after one that is out of reach the others are not asked, and say why."""
+    def look(self, *, jobs: bool = True) -> Snapshot:
+        """Ask for what is due; after one that is out of reach the others are not asked, and say why.
+
+        Without `jobs` they stay as they were.
+        """
         before = self.snapshot
         nodes, away = asked_anew(before.nodes, self._client.nodes, self._clock)
-        jobs, away = asked_anew(before.jobs, self._client.jobs, self._clock, away)
+        queue = before.jobs
+        if jobs:
+            queue, away = asked_anew(queue, self._client.jobs, self._clock, away)
         partitions = before.partitions
         if away is not None or partitions.problem or partitions.age(self._clock()) >= PARTITIONS_SECONDS:
             partitions, away = asked_anew(partitions, self._client.partitions, self._clock, away)
         self._failures = self._failures + 1 if away is not None else 0
-        self.snapshot = Snapshot(nodes, jobs, partitions)
+        self.snapshot = Snapshot(nodes, queue, partitions)
         return self.snapshot
 
     def pause(self, interval: float) -> float:

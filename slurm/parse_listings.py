@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from fleetward.slurm import parse
 from fleetward.slurm.answers import Estimate, Job, JobDetail, Node, NodeGpus
-from fleetward.slurm.client import SlurmRefusedError
+from fleetward.slurm.client import NoEstimateError
 
 JOB_FIELDS = (
     "JobArrayID",
@@ -203,14 +203,14 @@ def _job(record: Mapping[str, str]) -> Job:
 
 
 def estimate(text: str) -> Estimate:
-    """Read what `sbatch --test-only` says on stderr, time as seconds; SlurmRefusedError where it is something else.
+    """Read what `sbatch --test-only` says on stderr, time as seconds; NoEstimateError where it is something else.
 
     A job for which several partitions were named may be told of in several lines; the last one holds.
     """
     matches = list(_ESTIMATE.finditer(text))
     moment = parse.moment(matches[-1]["at"]) if matches else None
     if moment is None:
-        raise SlurmRefusedError(f"sbatch: not an estimate: {text.strip()[-300:]}")
+        raise NoEstimateError(f"sbatch: not an estimate: {text.strip()[-300:]}")
     found = matches[-1]
     return Estimate(moment, int(found["cpus"]), parse.hosts(found["nodes"]), found["partition"])
 

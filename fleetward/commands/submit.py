@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fleetward.commands._daemon import not_installed, settings
 from fleetward.commands._slurm import backend_option, slurm
 from fleetward.commands._table import echo_json, note, table
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.printable import length, printable
 
 if TYPE_CHECKING:
+    from fleetward.model.fleet import HardwareProfile
+    from fleetward.slurm.client import SlurmClient
     from fleetward.slurm.job_spec import JobSpec
     from fleetward.slurm.wait import Ending
 
@@ -22,22 +25,43 @@ class JobFailedError(FleetwardError):
 
 @click.command()
 @click.argument("spec", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Print the batch script and submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the batch script and submit nothing; Slurm is not asked.")
+@click.option("--test-only", is_flag=True, help="Check against the cluster, say when it would start, submit nothing.")
+@click.option(
+    "--check/--no-check", default=True, show_default=True, help="Check against the cluster before submitting."
+)
 @click.option("--wait", is_flag=True, help="Wait for the job's end; exit code 1 where it did not complete.")
 @click.option(
     "--workdir",
     type=click.Path(file_okay=False, path_type=Path),
     help="The job's working directory; default: the specification's, else the folder it lies in.",
 )
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    help="Where NCCL's variables come from; default: the setting daemon.inventory.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @backend_option
-def submit(spec: Path, dry_run: bool, wait: bool, workdir: Path | None, as_json: bool, backend: str) -> None:
+def submit(
+    spec: Path,
+    dry_run: bool,
+    test_only: bool,
+    check: bool,
+    wait: bool,
+    workdir: Path | None,
+    inventory: Path | None,
+    as_json: bool,
+    backend: str,
+) -> None:
     """Submit the training job that SPEC describes, in YAML or TOML.
 
-    Prints the job's id. Exit code 1: refused, or not completed (--wait); 2: the specification is wrong; 3: Slurm
-    does not answer.
+    Prints the job's id. Exit code 1: refused, or not completed (--wait); 2: the specification is wrong, or asks for
+    what the cluster does not have or allow; 3: Slurm does not answer.
     """
-    job, script = _script(spec)
+    job, script = _script(spec, inventory)
+    if wait and job.sweep:
+        raise UsageError(f"{spec}: a sweep is many jobs, and --wait waits for one; leave it out")
     where = _working_directory(spec, job, workdir)
     if dry_run:
         if as_json:
@@ -47,6 +71,10 @@ def submit(spec: Path, dry_run: bool, wait: bool, workdir: Path | None, as_json:
             note(f"would run in {where}; nothing was submitted")
         return
     with slurm(backend) as client:
+        if test_only or check:
+            _check(client, spec, job, script, where, as_json=as_json and test_only)
+        if test_only:
+            return
         submitted = client.submit(script, where)
         document: dict[str, object] = {
             "backend": submitted.backend,
@@ -71,18 +99,45 @@ def submit(spec: Path, dry_run: bool, wait: bool, workdir: Path | None, as_json:
         raise JobFailedError(f"job {submitted.job_id} ended {ending.state}; see {document['log']}")
 
 
-def _script(spec: Path) -> "tuple[JobSpec, str]":
+def _script(spec: Path, inventory: Path | None) -> "tuple[JobSpec, str]":
     try:
         from fleetward.slurm.job_script import render
         from fleetward.slurm.job_spec import read_job_spec
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.startswith("fleetward"):
-            raise
-        raise UsageError(
-            f"{error.name} is not installed here: submit on the head, or install `fleetward[head]`"
-        ) from error
+        raise not_installed(error) from error
     job = read_job_spec(spec)
-    return job, render(job)
+    return job, render(job, _profile(job, inventory))
+
+
+def _profile(job: "JobSpec", inventory: Path | None) -> "HardwareProfile | None":
+    """Return the hardware that the inventory declares; what was typed must be readable, what is set may be gone."""
+    from fleetward.commands._preflight import profile_of_nodes
+
+    if inventory is not None:
+        return profile_of_nodes(job, inventory)
+    usual = settings().daemon.inventory
+    if not job.nccl or not usual or not Path(usual).exists():
+        return None
+    try:
+        return profile_of_nodes(job, Path(usual))
+    except FleetwardError as error:
+        note(f"NCCL's variables are not set: {error}")
+        return None
+
+
+def _check(client: "SlurmClient", spec: Path, job: "JobSpec", script: str, where: Path, *, as_json: bool) -> None:
+    from fleetward.commands._preflight import checked, told
+    from fleetward.slurm.job_spec import UnfitJobError
+
+    try:
+        found, estimate = checked(client, job, script, where, note)
+    except UnfitJobError as error:
+        raise UnfitJobError(error.complaints, f"{spec}: ") from error
+    if as_json:
+        echo_json({"estimate": estimate, "gpu_hours": found.gpu_hours, "less": found.less, "fair_share": found.share})
+        return
+    for line in told(found, estimate):
+        note(line)
 
 
 def _working_directory(spec: Path, job: "JobSpec", option: Path | None) -> Path:
@@ -94,7 +149,7 @@ def _working_directory(spec: Path, job: "JobSpec", option: Path | None) -> Path:
 
 
 def _log(job: "JobSpec", job_id: str) -> str:
-    return job.output.replace("%j", job_id).replace("%A", job_id).replace("%x", job.name)
+    return job.output.replace("%j", job_id).replace("%A", job_id).replace("%x", job.name).replace("%a", "*")
 
 
 def _result(ending: "Ending") -> dict[str, object]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import fleetward as fleetward_package
+
 Fleetward = Callable[..., subprocess.CompletedProcess[str]]
 Program = Callable[[str, str], Path]
 
@@ -35,7 +37,7 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(fleetward: Fleetward, p
 def test_sbatch_gets_the_script_and_the_folder(fleetward: Fleetward, program: Program, spec: Path) -> None:
     seen = spec.parent.parent
     path = program("sbatch", f'printf "%s\\n" "$@" > {seen}/arguments; cat > {seen}/script; echo 12')
-    done = fleetward("submit", spec.name, "--json", folder=spec.parent, PATH=f"{path}:/usr/bin:/bin")
+    done = fleetward("submit", spec.name, "--json", "--no-check", folder=spec.parent, PATH=f"{path}:/usr/bin:/bin")
     assert json.loads(done.stdout) == {
         "backend": "command-line",
         "job_id": "12",
@@ -64,9 +66,89 @@ def test_what_sbatch_refuses_is_told_even_if_it_reads_no_script(
     fleetward: Fleetward, program: Program, spec: Path
 ) -> None:
     path = program("sbatch", 'echo "sbatch: error: invalid partition specified: gpu" >&2; exit 1')
-    done = fleetward("submit", str(spec), PATH=f"{path}:/usr/bin:/bin")
+    done = fleetward("submit", str(spec), "--no-check", PATH=f"{path}:/usr/bin:/bin")
     assert done.returncode == 1
     assert done.stderr == "fleetward: sbatch: sbatch: error: invalid partition specified: gpu\n"
+
+
+@pytest.fixture
+def cluster(program: Program, tmp_path: Path) -> Path:
+    """Return a folder of programs of a cluster with one partition; sbatch notes how it was called."""
+    program(
+        "scontrol",
+        'case "$*" in *partitions) echo "PartitionName=gpu State=UP Default=YES Nodes=gpu001 MaxTime=01:00:00'
+        " DefaultTime=NONE MinNodes=0 MaxNodes=UNLIMITED AllowAccounts=ALL AllowQos=ALL QoS=N/A ReqResv=NO PriorityTier=1"
+        ' PreemptMode=OFF";;'
+        ' *nodes) echo "NodeName=gpu001 State=IDLE CPUTot=8 CPUAlloc=0 RealMemory=100 AllocMem=0 Gres=gpu:h100:2'
+        ' Partitions=gpu";; esac',
+    )
+    for name in ("sacctmgr", "sshare"):
+        program(name, "true")
+    estimate = "sbatch: Job 7 to start at 1795866400 using 2 processors on nodes gpu001 in partition gpu"
+    return program(
+        "sbatch",
+        f'echo "$*" >> {tmp_path}/calls; cat > /dev/null; case "$*" in *--test-only*) echo "{estimate}" >&2;;'
+        " *) echo 12;; esac",
+    )
+
+
+def test_a_job_is_checked_before_it_is_submitted(fleetward: Fleetward, cluster: Path, spec: Path) -> None:
+    spec.write_text(SPEC + "gpus_per_node: 2\ntime: '00:30:00'\n")
+    done = fleetward("submit", str(spec), PATH=f"{cluster}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (0, "12\n")
+    assert "would start about 2026-11-28 11:46:40 UTC on gpu001 of partition gpu" in done.stderr
+    assert "takes at most 1.0 GPU-hours" in done.stderr
+    assert "logs is no folder here" in done.stderr
+    calls = (spec.parent.parent / "calls").read_text().splitlines()
+    assert ["--test-only" in call for call in calls] == [True, False]
+
+
+def test_only_checking_hands_nothing_in(fleetward: Fleetward, cluster: Path, spec: Path) -> None:
+    spec.write_text(SPEC + "gpus_per_node: 2\n")
+    done = fleetward("submit", str(spec), "--test-only", "--json", PATH=f"{cluster}:/usr/bin:/bin")
+    document = json.loads(done.stdout)
+    assert (document["estimate"]["nodes"], document["gpu_hours"]) == (["gpu001"], 2.0)
+    assert [line for line in (spec.parent.parent / "calls").read_text().splitlines() if "--test-only" not in line] == []
+
+
+def test_what_the_cluster_does_not_have_is_told_by_field_and_nothing_is_submitted(
+    fleetward: Fleetward, cluster: Path, spec: Path
+) -> None:
+    spec.write_text(SPEC + "partition: gpux\n")
+    done = fleetward("submit", str(spec), PATH=f"{cluster}:/usr/bin:/bin")
+    assert done.returncode == 2
+    assert f"{spec}: partition: gpux is no partition; there are gpu; did you mean gpu?" in done.stderr
+    assert not (spec.parent.parent / "calls").exists()
+
+
+def test_what_cannot_be_asked_is_said_and_keeps_nobody_from_submitting(
+    fleetward: Fleetward, program: Program, spec: Path
+) -> None:
+    path = program("sbatch", "cat > /dev/null; echo 12")
+    done = fleetward("submit", str(spec), PATH=f"{path}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (0, "12\n")
+    assert "not checked: scontrol: not installed here" in done.stderr
+    assert "not checked: sbatch: not an estimate" in done.stderr
+
+
+def test_nccls_variables_come_from_the_inventory(fleetward: Fleetward, spec: Path) -> None:
+    example = Path(fleetward_package.__file__).parent / "inventories/example"
+    spec.write_text(SPEC + "gpus_per_node: h100:8\n")
+    with_it = fleetward("submit", str(spec), "--dry-run", "--inventory", str(example))
+    assert with_it.returncode == 0, with_it.stderr
+    assert "export NCCL_IB_HCA==mlx5_0" in with_it.stdout
+    assert "NCCL" not in fleetward("submit", str(spec), "--dry-run").stdout
+    assert fleetward("submit", str(spec), "--dry-run", "--inventory", "/nowhere").returncode == 2
+
+
+def test_waiting_for_a_sweep_is_refused_before_anything_is_submitted(
+    fleetward: Fleetward, cluster: Path, spec: Path
+) -> None:
+    spec.write_text("name: digits\ncommand: [python, '{lr}']\nsweep: {grid: {lr: ['1', '2']}}\n")
+    done = fleetward("submit", str(spec), "--wait", PATH=f"{cluster}:/usr/bin:/bin")
+    assert done.returncode == 2
+    assert "--wait waits for one" in done.stderr
+    assert not (spec.parent.parent / "calls").exists()
 
 
 def test_a_wrong_specification_is_exit_code_2(fleetward: Fleetward, spec: Path) -> None:
@@ -102,12 +184,12 @@ def test_waiting_ends_with_the_jobs_result(
     record = RECORD.format(state=state, code=code)
     own = "for a; do case $a in --delimiter=*) s=${a#*=};; esac; done; "
     path = program("sacct", own + f'for f in {record}; do printf "%s%s" "$f" "$s"; done')
-    done = fleetward("submit", str(spec), "--wait", "--json", PATH=f"{path}:/usr/bin:/bin")
+    done = fleetward("submit", str(spec), "--wait", "--json", "--no-check", PATH=f"{path}:/usr/bin:/bin")
     assert done.returncode == status, done.stderr
     document = json.loads(done.stdout)
     assert (document["job_id"], document["state"], document["exit_code"]) == ("12", state, code)
     assert (document["elapsed_seconds"], document["restarts"], document["nodes"]) == (9, 1, ["gpu001"])
     assert document["alloc_tres"] == "cpu=8,gres/gpu=8"
     assert ("ended" in done.stderr) is (status == 1)
-    shown = fleetward("submit", str(spec), "--wait", PATH=f"{path}:/usr/bin:/bin").stdout
+    shown = fleetward("submit", str(spec), "--wait", "--no-check", PATH=f"{path}:/usr/bin:/bin").stdout
     assert shown.split("\n")[1].split()[:5] == ["12", state, str(code), "00:00:09", "1"]
