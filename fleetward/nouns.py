@@ -1,6 +1,7 @@
 """Every command with its line of help, and the page that lists them: a table, so that it needs no import of theirs."""
 
 NOUNS = {
+    "adopt": "Write an inventory of a cluster that others configure.",
     "autopilot": "See and set how far the daemon goes by itself.",
     "check": "Check the health of this GPU node.",
     "config": "Show the settings and where they came from.",

@@ -22,11 +22,11 @@ class GpuProfile:
     """The type in Slurm's `gpu:TYPE:COUNT`, such as h100."""
     count: int
     product_name: str
-    """As NVML says it, such as `NVIDIA H100 80GB HBM3`."""
+    """As NVML says it, such as `NVIDIA H100 80GB HBM3`; empty where nobody has said (see adopted.py)."""
     memory_mib: int
-    """Of one GPU."""
+    """Of one GPU; 0 where nobody has said."""
     device_files: str
-    """A host-list pattern that expands to `count` paths, such as `/dev/nvidia[0-7]`."""
+    """A host-list pattern that expands to `count` paths, such as `/dev/nvidia[0-7]`; empty where nobody has said."""
     power_limit_watts: int | None = None
     nvlinks: int = 0
     """Active links of one GPU; 0 where there is no NVLink."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleetward.model.adopted import ADOPTED_GROUP, ADOPTED_NAME, may_compute
 from fleetward.model.ansible_inventory import AnsibleInventory, Host, read_inventory
 from fleetward.model.errors import UsageError
 from fleetward.model.fleet import (
@@ -141,6 +142,8 @@ def _profile_of(
 
 def _node(host: Host, declared: NodeDeclaration, profile: HardwareProfile | None, problems: _HostProblems) -> Node:
     allowed = _SHORT_NAME if SLURM_NODE_GROUP in host.groups else _DNS_NAME
+    if ADOPTED_GROUP in host.groups:
+        allowed = ADOPTED_NAME  # others chose it
     if not allowed.fullmatch(host.name):
         problems.add(
             host.name,
@@ -245,7 +248,7 @@ def _partition_nodes(
             problems.append(f"{place}: nodes: {fold(unknown)} is neither a host nor a group; {known}")
         elif not members:
             problems.append(f"{place}: nodes: the group {item} has no hosts; add some or remove it")
-        others = [host for host in members if host in nodes and SLURM_NODE_GROUP not in nodes[host].groups]
+        others = [host for host in members if host in nodes and not may_compute(nodes[host].groups)]
         if others:
             problems.append(
                 f"{place}: nodes: {fold(others)} is not in {SLURM_NODE_GROUP}; add it there or leave it out"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from fleetward.model.adopted import adopted_problems, hardware_gaps, is_adopted
 from fleetward.model.fleet import CONTROLLER_GROUP, NODE_HEALTH_GROUP, SLURM_NODE_GROUP, Fleet, HardwareProfile
 from fleetward.model.host_ranges import expand, fold
 from fleetward.model.inventory_schema import SLURM_PARAMETER_NAME, nearest
@@ -29,6 +30,7 @@ def check_fleet(fleet: Fleet, refused: Refused = MappingProxyType({})) -> Iterat
     """Yield a sentence for everything in the fleet that does not agree, saying what to change."""
     yield from _duplicate_addresses(fleet)
     yield from _profiles(fleet)
+    yield from hardware_gaps(fleet)
     if not refused.get("fleet_partitions"):
         yield from _nodes_without_partition(fleet)
     known = _Known(
@@ -39,7 +41,7 @@ def check_fleet(fleet: Fleet, refused: Refused = MappingProxyType({})) -> Iterat
     yield from _switches(fleet)
     yield from _accounting(fleet, known)
     yield from _slurm_parameters(fleet)
-    yield from _controllers(fleet)
+    yield from adopted_problems(fleet) if is_adopted(fleet) else _controllers(fleet)
     yield from _health_checks(fleet)
 
 
@@ -91,7 +93,7 @@ def _profiles(fleet: Fleet) -> Iterator[str]:
             profiles.setdefault(node.profile.name, node.profile)
     for profile in profiles.values():
         gpu = profile.gpu
-        if gpu is not None and len(files := expand(gpu.device_files)) != gpu.count:
+        if gpu is not None and gpu.device_files and len(files := expand(gpu.device_files)) != gpu.count:
             yield (
                 f"hardware profile {profile.name}: gpu.count is {gpu.count}, but gpu.device_files "
                 f"{gpu.device_files} names {len(files)}; make the two agree"

@@ -85,9 +85,10 @@ class GpuDeclaration(_Declared):
 
     model: Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9_.-]*$")]
     count: Annotated[PositiveInteger, Field(le=64)]
-    product_name: Line
-    memory_mib: PositiveInteger
-    device_files: Annotated[str, AfterValidator(_device_files)]
+    # What these three are, only those have to say who set up Slurm: see adopted.py.
+    product_name: Line = ""
+    memory_mib: PositiveInteger = 0
+    device_files: Annotated[str, AfterValidator(_device_files)] = ""
     power_limit_watts: PositiveInteger | None = None
     nvlinks: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=18)] = 0
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fleetward.model.adopted import rendered_here
 from fleetward.model.fleet import (
     ALERTMANAGER_GROUP,
     GPU_EXPORTER_GROUP,
@@ -63,7 +64,7 @@ def render(fleet: Fleet) -> dict[str, str]:
     topology = topology_conf(fleet)
     if topology:
         files["topology.conf"] = topology
-    return files
+    return rendered_here(fleet, files)
 
 
 def render_node(fleet: Fleet, node: Node) -> str:
