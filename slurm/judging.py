@@ -13,6 +13,7 @@ from fleetward.model.gpu_faults import Scope, Severity
 from fleetward.slurm.accounting import REQUEUED, Attempt, Step
 from fleetward.slurm.causes import BY_LOG, BY_STATE, PROGRAM, Again, Cause, Evidence, Meaning, Verdict
 from fleetward.slurm.job_log import LogFinding
+from fleetward.slurm.log_signs import LogKind
 from fleetward.slurm.parse import folded
 
 AFTER = timedelta(seconds=60)
@@ -86,7 +87,10 @@ def _by_fault(attempt: Attempt, evidence: Evidence) -> Meaning | None:
     return Meaning(Cause.GPU_FAULT, Again.YES, sentence, "hand it in again, away from that node")
 
 
-def _by_hand(attempt: Attempt, _: Evidence) -> Meaning | None:
+def _by_hand(attempt: Attempt, evidence: Evidence) -> Meaning | None:
+    if attempt.state == REQUEUED and any(one.kind is LogKind.WARNED for one in evidence.log):
+        sentence = "it was warned of its time limit, and went back into the queue by itself"
+        return Meaning(Cause.TIME_LIMIT, Again.YES, sentence, "")
     if attempt.state == REQUEUED:
         sentence = "it was put back into the queue, by hand or by a program"
         return Meaning(Cause.REQUEUED, Again.PERHAPS, sentence, "")
@@ -97,9 +101,9 @@ def _by_hand(attempt: Attempt, _: Evidence) -> Meaning | None:
 
 
 def _by_log(_: Attempt, evidence: Evidence) -> Meaning | None:
-    if not evidence.log:
+    first = next((one for one in evidence.log if one.kind is not LogKind.WARNED), None)
+    if first is None:
         return None
-    first = evidence.log[0]
     found = BY_LOG.get(first.kind)
     if found is not None:
         return found

@@ -37,6 +37,8 @@ class LogKind(StrEnum):
     """A rendezvous that did not come about, or a peer that went away."""
     KILLED_BY_SLURM = "killed_by_slurm"
     SRUN_EXIT = "srun_exit"
+    WARNED = "warned"
+    """A batch script of ours that was warned before its time limit (`job_script_survive.py`)."""
     WORKER_EXIT = "worker_exit"
     """A process of torchrun that ended otherwise than well."""
 
@@ -143,6 +145,7 @@ SIGNS: tuple[Sign, ...] = (
     _cause(K.CONNECTION_LOST, "The client socket has timed out"),
     _cause(K.CONNECTION_LOST, "The server socket has failed to listen"),
     # Slurm
+    _consequence(K.WARNED, "fleetward: job ", r"^fleetward: job \S+, attempt \d+ of \d+: warned\b"),
     _cause(K.KILLED_BY_SLURM, "CANCELLED ", _ENTITY + r"(?:ON \S+ )?CANCELLED (?:AT \S+ )?DUE TO "),
     _cause(K.KILLED_BY_SLURM, "CANCELLED AT ", r"\*\*\* JOB \S+ (?:ON \S+ )?CANCELLED AT "),
     _consequence(K.KILLED_BY_SLURM, "CANCELLED AT ", r"\*\*\* STEP \S+ (?:ON \S+ )?CANCELLED AT "),

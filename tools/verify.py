@@ -52,6 +52,11 @@ PIECES = (
     ),
     pytest("what a node does by itself", 8, "-m", "verify", "tests/e2e/test_node_alone.py"),
     pytest("a quarter of an hour of jobs and faults", 18, "-m", "verify", "tests/e2e/test_soak.py"),
+    pytest("a training job that survives", 14, "-m", "verify", "tests/e2e/test_survives.py"),
+    *(
+        pytest(f"the traps of submitting, on {suite}", 9, "-m", "verify", "--suite", suite, "tests/slurm/test_traps.py")
+        for suite in ("trixie", "forky")
+    ),
     pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
     pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),
     pytest("spoilt roles, which their scenarios notice", 20, "-m", "verify", "tests/roles/test_role_mutants.py"),

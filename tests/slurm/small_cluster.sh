@@ -64,6 +64,8 @@ SlurmctldTimeout=30
 SlurmdTimeout=300
 MessageTimeout=5
 SchedulerParameters=sched_interval=5
+PreemptType=preempt/qos
+PreemptMode=REQUEUE
 NodeName=gpu[001-002] NodeHostname=$head NodeAddr=$ip Port=[17001-17002] CPUs=8 RealMemory=16000 Gres=gpu:h100:2
 NodeName=gpu003 NodeHostname=$head NodeAddr=$ip Port=17003 CPUs=8 RealMemory=16000 Gres=gpu:h100:2
 PartitionName=gpu Nodes=gpu[001-003] Default=YES MaxTime=1-00:00:00 State=UP
@@ -96,6 +98,8 @@ wait_for sacctmgr --immediate show cluster
 sacctmgr -i add cluster contract >/dev/null
 sacctmgr -i add account research Description=research >/dev/null
 sacctmgr -i add user root account=research >/dev/null
+sacctmgr -i add qos urgent Preempt=normal >/dev/null
+sacctmgr -i modify user root set qos+=urgent >/dev/null
 slurmctld
 slurmd -N gpu001
 slurmd -N gpu002

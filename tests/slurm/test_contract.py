@@ -174,8 +174,9 @@ def test_fair_shares_are_those_of_the_tree(idle: Case) -> None:
 def test_qos_and_associations_are_told(idle: Case) -> None:
     assert "normal" in {one.name for one in idle.client.qos().items}
     found = {(one.account, one.user): one for one in idle.client.associations().items}
-    assert found["research", "root"].qos == ("normal",)
+    assert "urgent" in found["research", "root"].qos
     assert found["research", ""].limits.jobs is None
+    assert next(one for one in idle.client.qos().items if one.name == "urgent").preempts == ("normal",)
 
 
 def test_the_priority_of_a_job_that_waits_is_told(idle: Case) -> None:

@@ -202,6 +202,7 @@ def raised(exception: str, label: str = "") -> str:
             False,
         ),
         ("slurmstepd: error: *** JOB 12 STEPD TERMINATED ON gpu001 AT 2026 ***", "killed_by_slurm", True),
+        ("fleetward: job 12_3, attempt 1 of 3: warned, and its step ended with 0; requeued", "warned", True),
     ],
 )
 @pytest.mark.parametrize("label", ["", "3: ", " 3: ", "[default3]:"])

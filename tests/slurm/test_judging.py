@@ -69,6 +69,8 @@ FAILED = ended("FAILED", exit_code=1)
         (ended("LAUNCH_FAILED"), Evidence(), Cause.LAUNCH_FAILED, Again.YES),
         (ended("CANCELLED", cancelled_by="1000"), Evidence(), Cause.CANCELLED, Again.PERHAPS),
         (ended("REQUEUED"), Evidence(), Cause.REQUEUED, Again.PERHAPS),
+        (ended("REQUEUED"), Evidence(log=log(LogKind.WARNED)), Cause.TIME_LIMIT, Again.YES),
+        (FAILED, Evidence(log=log(LogKind.WARNED)), Cause.PROGRAM_ERROR, Again.NO),
         (ended("REQUEUED"), Evidence(faults=(XID,)), Cause.GPU_FAULT, Again.YES),
         (FAILED, Evidence(faults=(XID,)), Cause.GPU_FAULT, Again.YES),
         (ended("CANCELLED"), Evidence(faults=(XID,)), Cause.GPU_FAULT, Again.YES),
