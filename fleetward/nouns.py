@@ -3,6 +3,7 @@
 NOUNS = {
     "adopt": "Write an inventory of a cluster that others configure.",
     "autopilot": "See and set how far the daemon goes by itself.",
+    "cancel": "Cancel jobs.",
     "check": "Check the health of this GPU node.",
     "config": "Show the settings and where they came from.",
     "drain": "Take nodes out of service, on record.",
@@ -20,6 +21,7 @@ NOUNS = {
     "provision": "Bring hosts to what the inventory declares.",
     "release": "Have the GPU exporter let go of this node's GPUs.",
     "repaired": "Say that GPUs of this node were reset or replaced.",
+    "requeue": "Put a job back into the queue, off nodes that failed it.",
     "resume": "Give nodes back that you drained.",
     "runbook": "Read runbook pages; plan, approve and watch their runs.",
     "serve": "Run the daemon: alerts in, runbooks executed.",

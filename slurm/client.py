@@ -52,6 +52,8 @@ class JobUpdate:
     account: str | None = None
     nice: int | None = None
     """How much lower its priority shall be."""
+    excluded: tuple[str, ...] | None = None
+    """Nodes that it must not run on, in place of those that it had; only of a job that waits."""
 
 
 class SlurmClient(Protocol):

@@ -132,6 +132,8 @@ class CommandLineClient(RecordPrograms):
             "nice": changes.nice,
         }
         asked = [f"{name}={checked_word(name, value)}" for name, value in words.items() if value is not None]
+        if changes.excluded is not None:
+            asked.append(f"excnodelist={','.join(map(checked_node, changes.excluded))}")
         if not asked:
             raise UsageError("nothing is to be changed of the job")
         self.ask("scontrol", "update", f"jobid={checked_job_id(job_id)}", *asked)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from fleetward.commands._daemon import daemon
 from fleetward.model.daemon_views import EventView
 from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.slurm.accounting import Attempt
@@ -24,7 +25,20 @@ from fleetward.slurm.waiting import Waiting, judge_waiting
 Faults = Callable[[datetime], Sequence[EventView]]
 """Gives the faults of GPUs since a moment; OutOfReachError where the daemon does not answer."""
 
+MOST_EVENTS = 10_000
+
 T = TypeVar("T")
+
+
+def faults_told(socket: Path | None) -> Faults:
+    """Return what asks the daemon behind a socket for faults."""
+
+    def faults(since: datetime) -> Sequence[EventView]:
+        seconds = int((datetime.now(UTC) - since).total_seconds()) + 1
+        with daemon(socket) as client:
+            return client.events(seconds=max(1, seconds), limit=MOST_EVENTS)
+
+    return faults
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,20 @@
 """`fleetward why`: why a job waits, or ended as it did."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fleetward.commands._daemon import daemon, socket_option
+from fleetward.commands._daemon import socket_option
 from fleetward.commands._slurm import backend_option, slurm
 from fleetward.commands._table import echo_json, note
 from fleetward.printable import length, printable
 
 if TYPE_CHECKING:
     from fleetward.commands._why import Explained, Judged
-    from fleetward.model.daemon_views import EventView
     from fleetward.slurm.waiting import Waiting
 
-MOST_EVENTS = 10_000
 AGAIN = {
     "yes": "a requeue is safe: the job was not to blame",
     "no": "a requeue would end the same way",
@@ -37,15 +34,9 @@ def why(job: str, as_json: bool, backend: str, socket: Path | None) -> None:
     does not answer is named. Exit code 2: there is no such job; 3: Slurm does not answer.
     """
     with slurm(backend) as client:
-        from fleetward.commands._why import Gatherer
+        from fleetward.commands._why import Gatherer, faults_told
 
-        now = datetime.now(UTC)
-
-        def faults(since: datetime) -> "Sequence[EventView]":
-            with daemon(socket) as told:
-                return told.events(seconds=int((now - since).total_seconds()) + 1, limit=MOST_EVENTS)
-
-        found = Gatherer(client, faults).explain(job)
+        found = Gatherer(client, faults_told(socket)).explain(job)
     if as_json:
         echo_json({name: getattr(found, name) for name in found.__slots__})
         return

@@ -208,14 +208,18 @@ def test_a_preempted_job_is_requeued_by_slurm_and_told_apart(site: Site) -> None
 
 
 def test_a_lost_node_is_told_apart_and_the_job_goes_on_elsewhere(site: Site) -> None:
-    job_id = site.submit(nodelist=None)
+    job_id = site.submit()
     site.begun(job_id)
     (lost,) = site.client.job(job_id).job.nodes
+    site.cluster.told("pkill", "-9", "-f", f"slurmd -N {lost}")
     site.cluster.told("scontrol", "update", f"nodename={lost}", "state=down", "reason=power")
-    site.begun(job_id, restarts=1)
-    (other,) = site.client.job(job_id).job.nodes
-    site.finish()
-    first, last = site.ended(job_id)
+    try:
+        site.begun(job_id, restarts=1)
+        (other,) = site.client.job(job_id).job.nodes
+        site.finish()
+        first, last = site.ended(job_id)
+    finally:
+        site.cluster.told("slurmd", "-N", lost)
     assert other != lost
     assert (first.state, last.state) == ("NODE_FAIL", "COMPLETED")
     found = judge(first, Evidence())

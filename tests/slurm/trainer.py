@@ -26,7 +26,7 @@ def main() -> int:
     while not warned and not (folder / "finish").exists():
         time.sleep(0.1)
         step += 1
-    partial = checkpoint.with_suffix(".partial")
+    partial = checkpoint.with_name(f"{checkpoint.name}.partial")
     partial.write_text(str(step))
     partial.replace(checkpoint)
     sys.stdout.write(f"saved at {step}\n")
