@@ -48,6 +48,7 @@ def measure() -> list[Figure]:
         Figure(f"snapshot of {what}, median of {found['looks']}", found["snapshot_seconds"], 1.0),
         Figure("  its memory, this program and its largest child", found["snapshot_megabytes"], 250, "MB"),
         Figure("  calls of slurmctld an interval", found["calls"], 3, ""),
+        Figure("  its share of slurmctld's time, at the exporter's default interval", found["share"], 1, "%"),
         Figure("squeue --json and scontrol show nodes --json", found["peer_seconds"], None),
         Figure("  their memory, the larger of the two", found["peer_megabytes"], None, "MB"),
         Figure("a scrape of the Slurm exporter, median", found["scrape_seconds"], 0.15),

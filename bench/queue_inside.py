@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from fleetward.commands.exporter import SLURM_SECONDS
 from fleetward.exporters.slurm.sampler import Sampler
 from fleetward.exporters.slurm.server import PictureCollector
 from fleetward.slurm.command_line import CommandLineClient
@@ -19,6 +20,8 @@ from fleetward.slurm.looking import Looker
 LOOKS = 7
 PEERS = (("squeue", "--json"), ("scontrol", "show", "nodes", "--json"))
 _CALLS = re.compile(r"^\s+(?!REQUEST_STATS_INFO)[A-Z_]+\s+\(\s*\d+\) count:(\d+)", re.MULTILINE)
+
+_TIMES = re.compile(r"^\s+(?!REQUEST_STATS_INFO)[A-Z_]+\s+\(\s*\d+\) count:(\d+)\s+ave_time:(\d+)", re.MULTILINE)
 
 
 def main() -> int:
@@ -30,7 +33,9 @@ def main() -> int:
         raise SystemExit(f"Slurm did not answer: {problem}")
     _told("sdiag", "--reset")
     looker.look()
-    calls = sum(int(count) for count in _CALLS.findall(_told("sdiag")))
+    statistics_of_calls = _told("sdiag")
+    calls = sum(int(count) for count in _CALLS.findall(statistics_of_calls))
+    spent = sum(int(count) * int(average) for count, average in _TIMES.findall(statistics_of_calls)) / 1e6
     megabytes = _megabytes(resource.RUSAGE_SELF) + _megabytes(resource.RUSAGE_CHILDREN)
     scrape, series = _scrape()
     found = {
@@ -39,6 +44,7 @@ def main() -> int:
         "snapshot_seconds": statistics.median(seconds),
         "snapshot_megabytes": megabytes,
         "calls": calls,
+        "share": 100 * spent / SLURM_SECONDS,
         "scrape_seconds": scrape,
         "series": series,
         "peer_seconds": sum(_seconds(lambda argv=argv: _told(*argv)) for argv in PEERS),

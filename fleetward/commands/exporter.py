@@ -8,6 +8,8 @@ from fleetward.commands._slurm import backend_option
 from fleetward.commands._slurm import slurm as ask_slurm
 
 interval_range = click.FloatRange(min=0.1, max=3600)
+SLURM_SECONDS = 15.0
+"""How often Slurm is asked unless told otherwise."""
 web_config_option = click.option(
     "--web-config",
     type=click.Path(path_type=Path),
@@ -135,7 +137,7 @@ def gpu(
 @click.option(
     "--interval",
     type=interval_range,
-    default=15.0,
+    default=SLURM_SECONDS,
     show_default=True,
     metavar="SECONDS",
     help="How often Slurm is asked; a scrape gets the last answer, with its age.",
