@@ -13,7 +13,7 @@ NOUNS = {
     "incident": "Show incidents, look after them, close them.",
     "inventory": "Check the inventory and render what follows from it.",
     "job-map": "Show and mend which job each GPU of this node works for.",
-    "jobs": "Show the jobs in the queue.",
+    "jobs": "Show the jobs in the queue; report GPU-hours.",
     "lab": "Run a whole cluster on this machine.",
     "logs": "Show a job's log, follow it, find its first error.",
     "node-token": "Print the token by which a node reports.",

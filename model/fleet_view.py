@@ -1,4 +1,4 @@
-"""What the screen and the commands show of the fleet: one picture at one moment, with the age of each of its sources.
+"""What the screen and the commands show of the fleet: one picture at one moment, with the age of each of its parts.
 
 These are read models that the daemon serves as JSON; without a daemon they are made from Slurm and Prometheus directly.
 """
@@ -74,14 +74,19 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """Nodes and jobs of one moment; `ages` in seconds per source (`slurm`, `prometheus`), `problems` in sentences."""
+    """Nodes and jobs of one moment, with how old each part is and why it is no newer.
+
+    A part that is not told anew stays as it was, so that what acts on it looks at its age.
+    """
 
     cluster: str
     taken_at: datetime
     nodes: tuple[NodeView, ...]
     jobs: tuple[JobView, ...]
     ages: Mapping[str, float]
+    """In seconds: `nodes`, `jobs` and `partitions` as Slurm told them, `prometheus`; not those never told."""
     problems: tuple[str, ...] = ()
+    """Sentences."""
 
 
 @dataclass(frozen=True, slots=True)

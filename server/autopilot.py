@@ -19,9 +19,10 @@ from fleetward.runbooks.page import Page
 from fleetward.runbooks.page_front import Blast
 from fleetward.runbooks.plan import plan
 from fleetward.server.executor import Executor
+from fleetward.server.look import SlurmLook
 from fleetward.server.metrics import Legs
 from fleetward.server.shelf import Shelf
-from fleetward.server.watch import SlurmLook, Source
+from fleetward.server.watch import Source
 from fleetward.store.claims import Claims
 from fleetward.store.incidents import Incidents
 from fleetward.store.runs import Runs

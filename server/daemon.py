@@ -34,12 +34,13 @@ from fleetward.server.declared import Declared
 from fleetward.server.executor import Executor
 from fleetward.server.intake import Intake
 from fleetward.server.listen import serve, tcp_socket, unix_socket
+from fleetward.server.look import PROMETHEUS_SECONDS, QUEUE_INTEREST, PrometheusLooker, SeenQueue, SlurmLooker
 from fleetward.server.metrics import DaemonCollector, Legs, Reports
 from fleetward.server.node_reports import NodeReports, Records
 from fleetward.server.node_tokens import read_keys
 from fleetward.server.service import Backing, Service
 from fleetward.server.shelf import Shelf
-from fleetward.server.watch import Interest, PrometheusLooker, SlurmLooker, Source
+from fleetward.server.watch import Asked, Interest, Source
 from fleetward.slurm.backends import connect
 from fleetward.slurm.client import SlurmClient
 from fleetward.store.claims import Claims
@@ -51,8 +52,6 @@ from fleetward.store.incidents import Incidents
 from fleetward.store.modes import Modes
 from fleetward.store.runs import Runs
 
-SLURM_SECONDS = 2.0
-PROMETHEUS_SECONDS = 5.0
 STOP_SECONDS = 6.0
 """How long runs have to write down the step at hand; with the listeners' own grace it stays below 10."""
 
@@ -162,14 +161,14 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
     shelf = Shelf([Path(folder) for folder in settings.runbooks.folders], modes)
     keeper = NodeKeeper(out.acting, claims, guardrail, out.clock)
     declared = Declared(Path(settings.daemon.inventory) if settings.daemon.inventory else None)
-    interest = Interest()
-    slurm = Source("slurm", SlurmLooker(out.looking, interest), SLURM_SECONDS)
-    gpus = Source("prometheus", PrometheusLooker(out.prometheus, interest), PROMETHEUS_SECONDS)
+    interest, queue_interest = Interest(), Interest(seconds=QUEUE_INTEREST)
+    slurm = Source("slurm", SlurmLooker(out.looking, interest, queue_interest))
+    gpus = Source("prometheus", Asked(PrometheusLooker(out.prometheus, interest), PROMETHEUS_SECONDS))
     registry = CollectorRegistry()
     legs = Legs(registry)
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=registry)
-    world = World(out.acting, keeper, out.prometheus, out.runner, out.clock)
+    world = World(out.acting, keeper, out.prometheus, out.runner, out.clock, seen_jobs=SeenQueue(slurm, queue_interest))
     engine = Engine(runs, all_actions(world), out.clock, shelf.pages)
     news = threading.Event()
     executor = Executor(engine, runs, news.set)

@@ -19,9 +19,10 @@ from fleetward.runbooks.page import Page
 from fleetward.runbooks.plan import plan
 from fleetward.runbooks.prometheus import Sample
 from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
+from fleetward.server.look import SlurmLook, slurm_trouble
 from fleetward.server.pages import page_url
 from fleetward.server.views import Parts, job_views, node_views
-from fleetward.server.watch import Interest, Reading, SlurmLook, Source
+from fleetward.server.watch import Interest, Reading, Source
 from fleetward.store.database import Database
 from fleetward.store.events import Events
 from fleetward.store.modes import Modes
@@ -87,7 +88,7 @@ class Service:
         )
 
     def fleet(self) -> FleetView:
-        """Return nodes and jobs of one moment, each source with its age; a source that is away leaves a problem."""
+        """Return nodes and jobs, each part with its age; what is not told anew stays as it was and leaves a problem."""
         slurm, prometheus, problems = self._readings()
         claims: tuple[Claim, ...] = ()
         incidents: tuple[Incident, ...] = ()
@@ -96,18 +97,17 @@ class Service:
             incidents = self._hands.incidents.list(NOT_CLOSED, MOST_INCIDENTS)
         except OutOfReachError as error:
             problems.append(str(error))
-        look = slurm.value or SlurmLook(())
-        problems += [f"Slurm's answer could not be read in part: {text[:200]}" for text in look.unread[:1]]
+        look = slurm.value or SlurmLook()
         parts = Parts(
             nodes=look.nodes,
-            jobs=look.jobs or (),
+            jobs=look.snapshot.jobs.items,
             details=look.details,
             samples=prometheus.value or {},
             claims=claims,
             incidents=incidents,
             racks=self._backing.racks(),
         )
-        ages = {"slurm": self._hands.slurm.age, "prometheus": self._backing.prometheus.age}
+        ages = {**look.snapshot.ages(self._hands.slurm.now()), "prometheus": self._backing.prometheus.age}
         return FleetView(
             cluster=self._backing.cluster,
             taken_at=datetime.now(UTC),
@@ -125,8 +125,10 @@ class Service:
         else:
             backing.prometheus.hurry()
             slurm, prometheus = self._hands.slurm.fresh(), backing.prometheus.fresh()
-        named = (("Slurm", slurm.reach), ("Prometheus", prometheus.reach))
-        return slurm, prometheus, [f"{name} does not answer, {why}" for name, why in named if why]
+        problems = list(slurm_trouble(slurm))
+        if prometheus.reach:
+            problems.append(f"Prometheus does not answer, {prometheus.reach}")
+        return slurm, prometheus, problems
 
     def incidents(self, state: str = "") -> tuple[Incident, ...]:
         """Return incidents, latest first: of one state, `all`, or those not closed."""

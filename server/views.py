@@ -4,12 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from fleetward.model.claims import Claim
 from fleetward.model.fleet_view import GpuView, JobView, NodeView
 from fleetward.model.incidents import Incident
 from fleetward.runbooks.prometheus import Sample
 from fleetward.slurm.answers import Job, JobDetail, Node
+from fleetward.slurm.snapshot import Snapshot
 
 GPU_QUESTIONS: Mapping[str, str] = {
     "up": "min by (node, gpu) (gpu_up)",
@@ -38,6 +40,23 @@ class Parts:
     claims: tuple[Claim, ...] = ()
     incidents: tuple[Incident, ...] = ()
     racks: Mapping[str, str] = field(default_factory=dict)
+
+
+def slurm_problems(snapshot: Snapshot, since: datetime | None = None) -> tuple[str, ...]:
+    """Say what Slurm does not tell anew and why, a sentence for each reason, and what of its answers was not read.
+
+    `since` is when it stopped to tell of nodes.
+    """
+    silent: dict[str, list[str]] = defaultdict(list)
+    for name, part in snapshot.parts.items():
+        if part.problem:
+            silent[part.problem].append(name)
+    told = []
+    for why, names in silent.items():
+        when = f", since {since:%H:%M:%S} UTC" if since and "nodes" in names else ""
+        told.append(f"Slurm does not answer about {', '.join(names)}{when}: {why}")
+    unread = [text for part in snapshot.parts.values() for text in part.unread]
+    return (*told, *(f"Slurm's answer could not be read in part: {text[:200]}" for text in unread[:1]))
 
 
 def node_views(parts: Parts) -> tuple[NodeView, ...]:

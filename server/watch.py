@@ -2,24 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from fleetward.model.errors import FleetwardError
-from fleetward.runbooks.prometheus import Prometheus, Sample
-from fleetward.server.views import GPU_QUESTIONS
-from fleetward.slurm.answers import Job, JobDetail, Node
-from fleetward.slurm.client import NoSuchJobError, SlurmClient
 
 LONGEST_PAUSE = 10.0
+"""Seconds between two looks at a source that does not answer, at most: people wait to see it back."""
 PATIENCE = 3.0
 """Seconds that a request waits for a look that it asked for; then it gets the last one, with its age."""
 INTEREST = 60.0
 """Seconds after a request for the fleet in which jobs and GPUs go on being looked at."""
-MOST_NEW_JOBS = 50
-"""Jobs a look asks Slurm for one by one; which GPUs an attempt holds never changes, so each is asked for once."""
 
 T = TypeVar("T")
 
@@ -42,21 +37,44 @@ class Reading(Generic[T]):
         return f"since {self.since:%H:%M:%S} UTC: {self.problem}" if self.since else self.problem
 
 
-class Source(Generic[T]):
-    """Something that is looked at again and again by a thread of its own."""
+Look: TypeAlias = Callable[[Reading[T]], tuple[Reading[T], float]]
+"""Looks once: takes the reading from before, and gives the new one and the seconds until the next look."""
 
-    def __init__(
-        self, name: str, ask: Callable[[], T], seconds: float, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Ask every so many seconds; an answer that takes long is asked for less often."""
-        self.name = name
+
+class Asked(Generic[T]):
+    """Looks at what answers as a whole or raises a FleetwardError; after an answer that took long it looks later."""
+
+    def __init__(self, ask: Callable[[], T], seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        """Ask every so many seconds."""
         self._ask = ask
         self._seconds = seconds
         self._now = now
+        self._failures = 0
+
+    def __call__(self, before: Reading[T]) -> tuple[Reading[T], float]:
+        """Look once."""
+        began = self._now()
+        try:
+            value = self._ask()
+        except FleetwardError as error:
+            self._failures += 1
+            pause = min(self._seconds * 2.0 ** min(self._failures, 8), LONGEST_PAUSE)
+            return Reading(before.value, before.at, str(error), before.since or datetime.now(UTC)), pause
+        self._failures = 0
+        return Reading(value, began), max(self._seconds, 5 * (self._now() - began))
+
+
+class Source(Generic[T]):
+    """Something that is looked at again and again by a thread of its own."""
+
+    def __init__(self, name: str, look: Look[T], now: Callable[[], float] = time.monotonic) -> None:
+        """Look at nothing yet; `now` is the clock of the readings."""
+        self.name = name
+        self.now = now
+        self._look = look
         self._reading: Reading[T] = Reading(problem="it was not asked yet")
         self._changed = threading.Condition()
         self._hurry = threading.Event()
-        self._failures = 0
         self._looked_at = float("-inf")
 
     @property
@@ -67,22 +85,12 @@ class Source(Generic[T]):
     @property
     def age(self) -> float:
         """Seconds since it answered; infinite where it never did."""
-        return self._now() - self._reading.at if self._reading.value is not None else float("inf")
+        return self.now() - self._reading.at if self._reading.value is not None else float("inf")
 
     def look(self) -> float:
         """Look once and return the seconds until the next look."""
-        began = self._now()
-        try:
-            value = self._ask()
-        except FleetwardError as error:
-            before = self._reading
-            reading = Reading(before.value, before.at, str(error), before.since or datetime.now(UTC))
-            self._failures += 1
-            pause = min(self._seconds * 2.0 ** min(self._failures, 8), LONGEST_PAUSE)
-        else:
-            reading = Reading(value, began)
-            self._failures = 0
-            pause = max(self._seconds, 5 * (self._now() - began))
+        began = self.now()
+        reading, pause = self._look(self._reading)
         with self._changed:
             self._reading = reading
             self._looked_at = began
@@ -102,80 +110,29 @@ class Source(Generic[T]):
 
     def fresh(self, seconds: float = PATIENCE) -> Reading[T]:
         """Return a reading from a look that began after this call; after `seconds` without one, the last there is."""
-        asked = self._now()
+        asked = self.now()
         with self._changed:
             self._hurry.set()
             self._changed.wait_for(lambda: self._looked_at >= asked, seconds)
             return self._reading
 
 
-@dataclass(frozen=True, slots=True)
-class SlurmLook:
-    """Slurm at one moment; jobs only while somebody is interested in them."""
-
-    nodes: tuple[Node, ...]
-    jobs: tuple[Job, ...] | None = None
-    details: tuple[JobDetail, ...] = ()
-    unread: tuple[str, ...] = ()
-
-
 class Interest:
-    """Whether anybody has asked for the fleet lately."""
+    """Whether anybody has asked lately."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, seconds: float = INTEREST) -> None:
+        """Last so many seconds from when somebody asked."""
         self._now = now
+        self._seconds = seconds
         self._until = float("-inf")
 
     def show(self) -> bool:
         """Note that somebody asks; return whether somebody did lately."""
         was = self.there
-        self._until = self._now() + INTEREST
+        self._until = self._now() + self._seconds
         return was
 
     @property
     def there(self) -> bool:
         """Whether somebody did lately."""
         return self._now() < self._until
-
-
-class SlurmLooker:
-    """Asks Slurm for nodes, and for jobs where there is interest."""
-
-    def __init__(self, slurm: SlurmClient, interest: Interest) -> None:
-        self._slurm = slurm
-        self._interest = interest
-        self._known: dict[tuple[str, int, tuple[str, ...]], JobDetail] = {}
-
-    def __call__(self) -> SlurmLook:
-        """Look once."""
-        nodes = self._slurm.nodes()
-        if not self._interest.there:
-            return SlurmLook(nodes.items, unread=nodes.unread)
-        jobs = self._slurm.jobs()
-        details = self._details(jobs.items)
-        return SlurmLook(nodes.items, jobs.items, details, (*nodes.unread, *jobs.unread))
-
-    def _details(self, jobs: tuple[Job, ...]) -> tuple[JobDetail, ...]:
-        holding = {(job.id, job.restarts, job.nodes): job for job in jobs if job.nodes and job.gpus and not job.ended}
-        for key in [key for key in holding if key not in self._known][:MOST_NEW_JOBS]:
-            try:
-                self._known[key] = self._slurm.job(key[0])
-            except NoSuchJobError:
-                continue  # it ended between two questions
-        self._known = {key: detail for key, detail in self._known.items() if key in holding}
-        return tuple(self._known.values())
-
-
-class PrometheusLooker:
-    """Asks Prometheus for the GPUs where there is interest, else whether it answers."""
-
-    def __init__(self, prometheus: Prometheus, interest: Interest) -> None:
-        self._prometheus = prometheus
-        self._interest = interest
-
-    def __call__(self) -> Mapping[str, tuple[Sample, ...]]:
-        """Look once."""
-        if not self._interest.there:
-            self._prometheus.query("vector(1)")
-            return {}
-        return {name: self._prometheus.query(question) for name, question in GPU_QUESTIONS.items()}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import TypeVar
 
 from fleetward.model.errors import FleetwardError
@@ -27,30 +28,39 @@ class Looker:
         self._client = client
         self._clock = clock
         self._failures = 0
+        self._took = 0.0
+        self._partitions_due = -inf
         self.snapshot = Snapshot()
         """The last picture; a part that Slurm did not tell stays as it was, with its age."""
 
-    def look(self, *, jobs: bool = True) -> Snapshot:
+    def look(self, *, jobs: bool = True, partitions: bool = True) -> Snapshot:
         """Ask for what is due; after one that is out of reach the others are not asked, and say why.
 
-        Without `jobs` they stay as they were.
+        Without `jobs`, or `partitions`, those stay as they were. Partitions are due once a minute.
         """
-        before = self.snapshot
+        before, began = self.snapshot, self._clock()
         nodes, away = asked_anew(before.nodes, self._client.nodes, self._clock)
-        queue = before.jobs
+        queue, groups = before.jobs, before.partitions
         if jobs:
             queue, away = asked_anew(queue, self._client.jobs, self._clock, away)
-        partitions = before.partitions
-        if away is not None or partitions.problem or partitions.age(self._clock()) >= PARTITIONS_SECONDS:
-            partitions, away = asked_anew(partitions, self._client.partitions, self._clock, away)
-        self._failures = self._failures + 1 if away is not None else 0
-        self.snapshot = Snapshot(nodes, queue, partitions)
+        if partitions and (away is not None or self._clock() >= self._partitions_due):
+            due = self._clock() + PARTITIONS_SECONDS
+            groups, away = asked_anew(groups, self._client.partitions, self._clock, away)
+            self._partitions_due = due if away is None else -inf
+        self._failures = self._failures + 1 if away is not None or nodes.problem else 0
+        self._took = self._clock() - began
+        self.snapshot = Snapshot(nodes, queue, groups)
         return self.snapshot
 
-    def pause(self, interval: float) -> float:
-        """Return the seconds until the next look: more where the last one took long, or Slurm was out of reach."""
-        slow = self.snapshot.seconds / SHARE_OF_TIME
-        return min(max(interval * 2.0 ** min(self._failures, 6), slow), max(LONGEST_PAUSE, interval))
+    def pause(self, interval: float, longest: float = LONGEST_PAUSE, besides: float = 0.0) -> float:
+        """Return the seconds until the next look: more where the last one took long, or Slurm did not answer.
+
+        `longest` bounds it while Slurm does not answer, for those who wait to see it back. `besides` seconds went into
+        further questions.
+        """
+        slow = (self._took + besides) / SHARE_OF_TIME
+        wanted = max(interval * 2.0 ** min(self._failures, 6), slow)
+        return min(wanted, max(longest if self._failures else LONGEST_PAUSE, interval))
 
 
 def asked_anew(

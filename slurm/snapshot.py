@@ -1,9 +1,9 @@
 """One picture of a cluster: nodes, jobs and partitions, each part with its age and what it cost, and how two differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import inf
+from math import inf, isfinite
 from typing import Generic, TypeAlias, TypeVar
 
 from fleetward.slurm.answers import Job, Node, Partition
@@ -43,6 +43,15 @@ class Snapshot:
     def seconds(self) -> float:
         """Return what asking for all of it took."""
         return self.nodes.seconds + self.jobs.seconds + self.partitions.seconds
+
+    @property
+    def parts(self) -> Mapping[str, Part[object]]:
+        """Return what is asked for by itself, by its name."""
+        return {"nodes": self.nodes, "jobs": self.jobs, "partitions": self.partitions}
+
+    def ages(self, now: float) -> Mapping[str, float]:
+        """Return how old each part is that Slurm ever told, in seconds."""
+        return {name: age for name, part in self.parts.items() if isfinite(age := part.age(now))}
 
 
 class ChangeKind(StrEnum):
@@ -88,7 +97,8 @@ def differences(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
 
     A part that was not told in both of them anew says nothing. Slurm gives a job's number out again, and a requeue
     changes the time of submission: with more restarts it is the same job, else one of another time is another job. One
-    that came and ended in between is told as ended.
+    that came and ended in between is told as ended. Restarts grow at the requeue, the time of submission only once the
+    job has left its nodes: until then it is COMPLETING, and has not begun anew.
     """
     found: list[Change] = []
     if _both_told(before.nodes, after.nodes):
@@ -143,7 +153,7 @@ def _jobs(before: Part[Job], after: Part[Job]) -> Iterator[JobChange]:
             yield from _begun(job, new=False)
         elif job.ended and not earlier.ended:
             yield JobChange(ChangeKind.ENDED, job)
-        elif _is_under_way(job) and not _is_under_way(earlier):
+        elif _is_under_way(job) and (not _is_under_way(earlier) or (_leaves(earlier) and not _leaves(job))):
             yield JobChange(ChangeKind.STARTED, job)
 
 
@@ -151,7 +161,7 @@ def _begun(job: Job, *, new: bool = True) -> Iterator[JobChange]:
     """Yield how far an attempt has come that was not there before."""
     if job.ended:
         yield JobChange(ChangeKind.ENDED, job)
-    elif _is_under_way(job):
+    elif _is_under_way(job) and (new or not _leaves(job)):
         yield JobChange(ChangeKind.STARTED, job)
     elif new:
         yield JobChange(ChangeKind.SUBMITTED, job)
@@ -161,7 +171,12 @@ def _is_under_way(job: Job) -> bool:
     return not job.ended and job.state not in _WAITING
 
 
+def _leaves(job: Job) -> bool:
+    """Say whether a job may be leaving the nodes of the attempt before: it was requeued, or is at its own end."""
+    return job.restarts > 0 and job.state == "COMPLETING"
+
+
 def _is_another(job: Job, earlier: Job) -> bool:
-    return job.restarts < earlier.restarts or (
-        job.restarts == earlier.restarts and job.submitted_at != earlier.submitted_at
-    )
+    if job.restarts != earlier.restarts:
+        return job.restarts < earlier.restarts
+    return job.submitted_at != earlier.submitted_at and not _leaves(earlier)

@@ -25,10 +25,10 @@ class Picture:
     problems: tuple[str, ...] = ()
 
     def ages(self, now: float) -> Mapping[str, float]:
-        """Return how old each source's data is at `now`, in seconds."""
+        """Return how old each part of the fleet is at `now`, in seconds."""
         if self.fleet is None:
             return {}
-        return {source: age + max(0.0, now - self.fleet_at) for source, age in self.fleet.ages.items()}
+        return {part: age + max(0.0, now - self.fleet_at) for part, age in self.fleet.ages.items()}
 
     def run_of(self, incident: int) -> Run | None:
         """Return the newest run of an incident, of those that are known."""

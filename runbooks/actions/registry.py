@@ -1,5 +1,6 @@
 """All kinds of action, by their names on a page."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetward.runbooks.actions.base import Action
@@ -12,7 +13,9 @@ from fleetward.runbooks.actions.slurm_requeue import Requeue
 from fleetward.runbooks.clock import Clock
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import Prometheus
+from fleetward.slurm.answers import Job
 from fleetward.slurm.client import SlurmClient
+from fleetward.slurm.snapshot import Part
 
 _ALL: tuple[type[Declared], ...] = (Drain, Resume, Requeue, NodeRun, Expect, Approve, Wait)
 
@@ -26,6 +29,8 @@ class World:
     prometheus: Prometheus
     node_runner: NodeRunner
     clock: Clock
+    seen_jobs: Callable[[], Part[Job]] = Part
+    """The jobs as a picture has them that is taken anyway, by time.monotonic; without one Slurm is asked each time."""
 
 
 def kinds() -> dict[str, Kind]:
@@ -38,7 +43,7 @@ def all_actions(world: World) -> dict[str, Action]:
     actions: tuple[Action, ...] = (
         Drain(world.keeper),
         Resume(world.keeper),
-        Requeue(world.slurm, world.clock),
+        Requeue(world.slurm, world.clock, world.seen_jobs),
         NodeRun(world.node_runner, world.clock),
         Expect(world.prometheus, world.clock),
         Approve(),

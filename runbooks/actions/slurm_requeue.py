@@ -2,10 +2,12 @@
 
 Slurm counts a job's restarts up at the moment of its requeue (24.11.5, 26.05.5), so the count tells what was done, and
 no job is requeued twice for one step. slurmctld then holds the job back for two minutes; that delay is lifted once the
-job has left its nodes, since slurmctld sets it anew at that moment.
+job has left its nodes, since slurmctld sets it anew at that moment. That it has left them is first seen in a picture
+that is taken for others too; whatever is then done to it follows a question of its own.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -15,9 +17,12 @@ from fleetward.runbooks.actions.declared import Declared, Kind, duration, node_n
 from fleetward.runbooks.clock import Clock
 from fleetward.slurm.answers import Job
 from fleetward.slurm.client import NoSuchJobError, SlurmClient, SlurmRefusedError
+from fleetward.slurm.snapshot import Part
 
 PATIENCE = timedelta(minutes=3)
 """How long a job may take to leave its nodes; one whose node is dead takes until Slurm gives the node up."""
+UNSEEN_SECONDS = 10.0
+"""How long a picture may tell nothing new until Slurm is asked all the same."""
 
 _FAILED = frozenset({"BOOT_FAIL", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"})
 """Ends that a broken node can cause; one that a person or a limit caused is left alone."""
@@ -38,9 +43,21 @@ class Requeue(Declared):
 
     declared = Kind("slurm.requeue", changes=True, argument=node_name, options={"failed_within": duration})
 
-    def __init__(self, slurm: SlurmClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        slurm: SlurmClient,
+        clock: Clock,
+        seen_jobs: Callable[[], Part[Job]] = Part,
+        tick: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`seen_jobs` gives the jobs of the last picture, whose times are those of `tick`."""
         self._slurm = slurm
         self._clock = clock
+        self._seen_jobs = seen_jobs
+        self._tick = tick
+        # When Slurm was last asked, and the jobs that were on their way then, per run and step. It is lost with the
+        # daemon: the new one asks.
+        self._left: dict[tuple[int, int], tuple[float, tuple[str, ...]]] = {}
 
     def prepare(self, call: Call) -> Mapping[str, object]:
         """Write down the jobs with their counts of restarts; those of an earlier attempt stay as they were."""
@@ -53,6 +70,12 @@ class Requeue(Declared):
 
     def act(self, call: Call, before: Mapping[str, object], report: Report) -> Result:
         """Requeue what is to be requeued; wait until it may start."""
+        key = (call.run.id, call.step.index)
+        is_patient = since(before, self._clock) < PATIENCE
+        asked_at, on_their_way = self._left.pop(key, (0.0, ()))
+        if on_their_way and is_patient and self._nothing_new(asked_at, on_their_way, before):
+            self._left[key] = asked_at, on_their_way
+            return _waiting(on_their_way)
         outcome: dict[str, str] = {}
         waits: list[str] = []
         jobs = self._jobs()
@@ -68,8 +91,9 @@ class Requeue(Declared):
                 self._start(name, report)
             elif step is Next.WAIT:
                 waits.append(name)
-        if waits and since(before, self._clock) < PATIENCE:
-            return Waiting(f"job {', '.join(waits)} is on its way back to the queue", 1.0)
+        if waits and is_patient:
+            self._left[key] = self._tick(), tuple(waits)
+            return _waiting(waits)
         report("".join(f"job {name}: {what}\n" for name, what in outcome.items()) or "no job to requeue\n")
         return Done({"jobs": outcome})
 
@@ -80,6 +104,17 @@ class Requeue(Declared):
         if all(step is Next.NOTHING for step, _ in verdicts.values()):
             return Done({"jobs": {name: what for name, (_, what) in verdicts.items()}})
         return NotBegun()
+
+    def _nothing_new(self, asked_at: float, waits: Sequence[str], before: Mapping[str, object]) -> bool:
+        """Say whether all that was on its way when Slurm was last asked still is, as far as the picture tells."""
+        seen = self._seen_jobs()
+        if seen.problem or self._tick() - max(asked_at, seen.at) > UNSEEN_SECONDS:
+            return False
+        if seen.at <= asked_at:  # the next picture is yet to come
+            return True
+        jobs: dict[object, Job] = {job.number: job for job in seen.items}
+        known = [each for each in _entries(before) if each["id"] in waits]
+        return all(verdict(each, jobs.get(each["number"]))[0] is Next.WAIT for each in known)
 
     def _jobs(self) -> dict[object, Job]:
         return {job.number: job for job in self._slurm.jobs().items}
@@ -99,6 +134,10 @@ class Requeue(Declared):
             self._slurm.start_now(job_id)
         except (SlurmRefusedError, NoSuchJobError) as error:
             report(f"job {job_id} will start some two minutes later: {error}\n")
+
+
+def _waiting(jobs: Sequence[str]) -> Waiting:
+    return Waiting(f"job {', '.join(jobs)} is on its way back to the queue", 1.0)
 
 
 def is_concerned(job: Job, node: str, failed_after: datetime) -> bool:

@@ -35,6 +35,7 @@ ALERTS = {
     *("NodeUnhealthy", "NodeDegraded", "NodeHealthStale", "NodeReportsRefused", "NodeDrainedItself"),
     *("SlurmControllerDown", "ExporterDown", "TargetMissing", "Watchdog", "JobFailureRatioHigh"),
 }
+RECORDED = {"account:gpu_utilization_ratio:sum", "account:gpu_utilization_ratio:count", "account:gpus_allocated:count"}
 
 
 def read(path: Path) -> Any:  # noqa: ANN401  a YAML file may hold anything
@@ -67,7 +68,13 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def rule(alert: str) -> dict[str, Any]:
-    return next(rule for rule in rules() if rule["alert"] == alert)
+    return next(rule for rule in rules() if rule.get("alert") == alert)
+
+
+def cases() -> list[dict[str, Any]]:
+    """Return what the files of cases say of alerts."""
+    files = [read(path) for path in (ALERTING / "tests").glob("*.yml")]
+    return [case for found in files for test in found["tests"] for case in test.get("alert_rule_test", ())]
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,11 @@ class Folder:
     def test(self) -> subprocess.CompletedProcess[str]:
         return promtool("test", "rules", *sorted((self.path / "tests").glob("*.yml")))
 
-    def without(self, alert: str) -> None:
+    def without(self, name: str) -> None:
         for path in (self.path / "rules").glob("*.yml"):
             found = yaml.safe_load(path.read_text())
             for group in found["groups"]:
-                group["rules"] = [one for one in group["rules"] if one["alert"] != alert]
+                group["rules"] = [one for one in group["rules"] if name not in one.values()]
             path.write_text(yaml.safe_dump(found))
 
 
@@ -111,15 +118,22 @@ def test_a_case_fails_without_the_rule(folder: Folder, alert: str) -> None:
     assert f"alertname: {alert}" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("recorded", sorted(RECORDED))
+def test_a_case_fails_without_the_recording_rule(folder: Folder, recorded: str) -> None:
+    folder.without(recorded)
+    done = folder.test()
+    assert done.returncode == 1
+    assert recorded in done.stdout + done.stderr
+
+
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
-    files = [read(path) for path in (ALERTING / "tests").glob("*.yml")]
-    cases = [case for found in files for test in found["tests"] for case in test["alert_rule_test"]]
-    assert {case["alertname"] for case in cases if case["exp_alerts"]} == ALERTS
-    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == ALERTS
+    assert {case["alertname"] for case in cases() if case["exp_alerts"]} == ALERTS
+    assert {case["alertname"] for case in cases() if not case["exp_alerts"]} == ALERTS
 
 
 def test_the_alerts_are_these_each_with_what_a_person_needs() -> None:
-    found = list(rules())
+    assert {one["record"] for one in rules() if "record" in one} == RECORDED
+    found = [one for one in rules() if "record" not in one]
     assert sorted(one["alert"] for one in found) == sorted(ALERTS)
     for one in found:
         assert one["labels"]["severity"] in {"info", "warning", "critical"}
@@ -146,9 +160,7 @@ def test_the_labels_that_a_page_takes_are_labels_of_the_alert(alert: str) -> Non
     page = LIBRARY / f"{Path(urlsplit(rule(alert)['annotations']['runbook_url']).path).name}.md"
     params = yaml.safe_load(page.read_text().split("---\n")[1])["params"]
     wanted = {param["from"].removeprefix("labels.") for param in params.values() if "default" not in param}
-    files = [read(path) for path in (ALERTING / "tests").glob("*.yml")]
-    cases = [case for found in files for test in found["tests"] for case in test["alert_rule_test"]]
-    fired = [one["exp_labels"] for case in cases if case["alertname"] == alert for one in case["exp_alerts"]]
+    fired = [one["exp_labels"] for case in cases() if case["alertname"] == alert for one in case["exp_alerts"]]
     assert fired
     assert all(wanted <= set(labels) for labels in fired)
 

@@ -38,7 +38,10 @@ def check_words(line: str) -> None:
     name, *words = shlex.split(line, comments=True)
     while isinstance(command, click.Group):
         context = command.make_context(name, list(words), resilient_parsing=True)
-        name, found, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        left = [*context._protected_args, *context.args]
+        if not left and command.invoke_without_command:
+            return
+        name, found, words = command.resolve_command(context, left)
         assert found is not None, line
         command = found
     command.make_context(name, list(words))

@@ -13,7 +13,7 @@ from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.slurm.accounting import Attempt
-from fleetward.slurm.answers import ENDED, Controller, Job, JobDetail, Listing, Node, Submitted
+from fleetward.slurm.answers import ENDED, Controller, Job, JobDetail, Listing, Node, Partition, Submitted
 from fleetward.slurm.client import NoSuchJobError, SlurmRefusedError
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -98,6 +98,10 @@ class PlayedSlurm:
     def jobs(self) -> Listing[Job]:
         self._fail()
         return Listing(tuple(self.jobs_now.values()), self.backend)
+
+    def partitions(self) -> Listing[Partition]:
+        self._fail()
+        return Listing((), self.backend)
 
     def drain(self, node: str, reason: str) -> None:
         self._write("drain", node, reason)

@@ -40,6 +40,23 @@ class Cluster:
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def seen_by(self, user: str, folder: Path) -> "Cluster":
+        """Return the cluster as a user of it sees it."""
+        copied = Cluster(self.name, folder)
+        copied.write_programs("--user", user)
+        return copied
+
+    def write_programs(self, *options: str) -> None:
+        """Write the scripts, which run the real programs in the container."""
+        words = " ".join(options)
+        for program in (*PROGRAMS, "python"):
+            real = PYSLURM if program == "python" else program
+            path = self.bin / program
+            path.write_text(
+                f'#!/bin/sh\nexec {engine()} exec -i -e SLURM_TIME_FORMAT {words} {self.name} {real} "$@"\n'
+            )
+            path.chmod(0o755)
+
     @property
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("FLEETWARD_")}
@@ -61,11 +78,7 @@ def start(image: str, folder: Path) -> Cluster:
     begin = [engine(), "run", "--detach", *options, image, "infinity"]
     subprocess.run(begin, check=True, stdout=subprocess.DEVNULL)
     cluster = Cluster(name, folder)
-    for program in (*PROGRAMS, "python"):
-        real = PYSLURM if program == "python" else program
-        path = folder / program
-        path.write_text(f'#!/bin/sh\nexec {engine()} exec -i -e SLURM_TIME_FORMAT {name} {real} "$@"\n')
-        path.chmod(0o755)
+    cluster.write_programs()
     return cluster
 
 

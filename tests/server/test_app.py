@@ -8,6 +8,8 @@ from whole_daemon import TOKEN, Daemon, alert, cut, eventually
 from fleetward.runbooks.prometheus import PrometheusOutOfReachError, Sample
 from fleetward.server.app import MOST_BYTES
 from fleetward.server.webhook import MOST_BYTES as MOST_BYTES_OF_A_POST
+from fleetward.slurm.answers import Job, Listing
+from fleetward.slurm.client import SlurmOutOfReachError, SlurmRefusedError
 from fleetward.store.embedded import EmbeddedPostgres
 
 
@@ -160,8 +162,46 @@ def test_the_fleet_has_gpus_jobs_claims_and_incidents(daemon: Daemon) -> None:
     gpus = views["gpu002"]["gpus"]
     assert [gpu["up"] for gpu in gpus] == [None, None, None, False, True, None, None, None]
     assert (gpus[3]["temperature"], gpus[3]["utilization"]) == (61.0, None)
-    assert set(fleet["ages"]) == {"slurm", "prometheus"}
+    assert set(fleet["ages"]) == {"nodes", "jobs", "partitions", "prometheus"}
     assert fleet["problems"] == []
+
+
+def test_a_fleet_whose_jobs_slurm_does_not_tell_has_its_nodes_all_the_same(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> Listing[Job]:
+        raise SlurmRefusedError("you may not see them")
+
+    monkeypatch.setattr(daemon.slurm, "jobs", refuse)
+    fleet = daemon.get("/v1/fleet")
+    assert len(fleet["nodes"]) == 4
+    assert set(fleet["ages"]) == {"nodes", "partitions", "prometheus"}
+    assert fleet["problems"] == ["Slurm does not answer about jobs: you may not see them"]
+    assert daemon.get("/v1/status")["reaches"]["slurm"] == ""
+
+
+def test_a_fleet_while_slurm_is_away_is_the_one_from_before_and_older(daemon: Daemon) -> None:
+    assert daemon.get("/v1/fleet")["problems"] == []
+    daemon.slurm.raises = SlurmOutOfReachError("slurmctld does not answer")
+    daemon.made.sources[0].fresh(20)
+    first, second = daemon.get("/v1/fleet"), daemon.get("/v1/fleet")
+    assert [node["name"] for node in second["nodes"]] == ["gpu001", "gpu002", "gpu003", "gpu004"]
+    assert all(second["ages"][part] >= first["ages"][part] > 0 for part in ("nodes", "jobs", "partitions"))
+    [problem] = second["problems"]
+    assert problem.startswith("Slurm does not answer about nodes, jobs, partitions, since ")
+    assert problem.endswith(" UTC: slurmctld does not answer")
+
+
+def test_a_fleet_before_slurm_ever_answered_says_so(at_rest: Daemon) -> None:
+    at_rest.slurm.raises = SlurmOutOfReachError("slurmctld does not answer")
+    at_rest.made.service._backing.interest.show()
+    at_rest.made.sources[0].look()
+    fleet = at_rest.get("/v1/fleet")
+    assert (fleet["nodes"], fleet["jobs"], fleet["ages"]) == ([], [], {})
+    assert any(
+        problem.startswith("Slurm does not answer, since ") and problem.endswith("slurmctld does not answer")
+        for problem in fleet["problems"]
+    )
 
 
 def test_a_fleet_without_prometheus_is_shown_with_the_problem(daemon: Daemon) -> None:

@@ -1,17 +1,14 @@
 """Looks at others: their age, what is kept when they go away, and how seldom those are asked."""
 
 import threading
-from dataclasses import dataclass, field
-
-from played_slurm import PlayedClock, PlayedSlurm, job, node
+from dataclasses import dataclass
 
 from fleetward.model.errors import OutOfReachError
-from fleetward.server.watch import INTEREST, LONGEST_PAUSE, Interest, SlurmLooker, Source
-from fleetward.slurm.answers import Job, JobDetail, Listing
+from fleetward.server.watch import INTEREST, LONGEST_PAUSE, Asked, Interest, Source
 
 
 @dataclass
-class Asked:
+class Numbers:
     """Answers with a number that goes up, takes a while, and can be away."""
 
     now: float = 100.0
@@ -27,17 +24,20 @@ class Asked:
         return self.times
 
     def source(self, seconds: float = 2.0) -> Source[int]:
-        return Source("numbers", self, seconds, lambda: self.now)
+        def clock() -> float:
+            return self.now
+
+        return Source("numbers", Asked(self, seconds, clock), clock)
 
 
 def test_before_the_first_look_there_is_nothing_and_it_says_so() -> None:
-    source = Asked().source()
+    source = Numbers().source()
     assert (source.reading.value, source.age) == (None, float("inf"))
     assert source.reading.reach
 
 
 def test_a_reading_grows_old() -> None:
-    asked = Asked()
+    asked = Numbers()
     source = asked.source()
     source.look()
     asked.now += 7
@@ -45,7 +45,7 @@ def test_a_reading_grows_old() -> None:
 
 
 def test_what_was_seen_last_stays_while_the_source_is_away() -> None:
-    asked = Asked()
+    asked = Numbers()
     source = asked.source()
     source.look()
     asked.away = True
@@ -62,7 +62,7 @@ def test_what_was_seen_last_stays_while_the_source_is_away() -> None:
 
 
 def test_who_is_away_is_asked_less_and_less_often() -> None:
-    asked = Asked(away=True)
+    asked = Numbers(away=True)
     source = asked.source(seconds=1.0)
     assert [source.look() for _ in range(6)] == [2.0, 4.0, 8.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
     asked.away = False
@@ -70,11 +70,11 @@ def test_who_is_away_is_asked_less_and_less_often() -> None:
 
 
 def test_who_answers_slowly_is_asked_less_often() -> None:
-    assert Asked(takes=3.0).source(seconds=2.0).look() == 15.0
+    assert Numbers(takes=3.0).source(seconds=2.0).look() == 15.0
 
 
 def test_a_fresh_reading_is_of_a_look_that_began_later() -> None:
-    asked = Asked()
+    asked = Numbers()
     source = asked.source(seconds=3600)
     stopping = threading.Event()
     thread = threading.Thread(target=source.run, args=(stopping,))
@@ -102,43 +102,3 @@ def test_interest_fades() -> None:
     assert interest.show()
     now[0] = 2 * INTEREST
     assert not interest.there
-
-
-@dataclass
-class CountingSlurm(PlayedSlurm):
-    asked: list[str] = field(default_factory=list)
-
-    def jobs(self) -> Listing[Job]:
-        self.asked.append("jobs")
-        return super().jobs()
-
-    def job(self, job_id: str) -> JobDetail:
-        self.asked.append(f"job {job_id}")
-        return super().job(job_id)
-
-
-def test_jobs_are_looked_at_only_while_somebody_is_interested() -> None:
-    slurm = CountingSlurm(PlayedClock())
-    slurm.add(node("gpu001"), job(7, "gpu001"))
-    interest = Interest()
-    looker = SlurmLooker(slurm, interest)
-    assert looker().jobs is None
-    assert slurm.asked == []
-    interest.show()
-    found = looker()
-    assert found.jobs is not None
-    assert [one.id for one in found.jobs] == ["7"]
-
-
-def test_each_attempt_of_a_job_is_asked_for_once() -> None:
-    slurm = CountingSlurm(PlayedClock())
-    slurm.add(node("gpu001"), job(7, "gpu001"), job(8, "gpu001", state="COMPLETED"))
-    interest = Interest()
-    interest.show()
-    looker = SlurmLooker(slurm, interest)
-    for _ in range(3):
-        looker()
-    assert slurm.asked.count("job 7") == 1
-    assert "job 8" not in slurm.asked
-    slurm.add(job(7, "gpu001", restarts=1))
-    assert [detail.job.restarts for detail in looker().details] == [1]

@@ -25,6 +25,7 @@ from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import Job, Node, NodeGpus
 from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
+from fleetward.slurm.log_paths import logs_of
 from fleetward.slurm.pyslurm_backend import PyslurmClient
 from fleetward.slurm.rest import RestAddress, RestClient
 from fleetward.slurm.worker import Worker
@@ -361,6 +362,37 @@ def test_a_job_that_is_not_there_is_a_typed_error(idle: Case) -> None:
         with pytest.raises(NoSuchJobError):
             call("999999")
     assert (idle.client.attempts("999999"), idle.client.steps("999999")) == ((), ())
+
+
+def test_a_user_without_rights_sees_and_changes_nothing(idle: Case, tmp_path: Path) -> None:
+    job_id = idle.client.submit(script("--gpus=1", "--hold"), Path("/tmp")).job_id
+    nobody = CommandLineClient(environment=idle.cluster.seen_by("nobody", tmp_path).environment)
+    assert in_queue(nobody, job_id).reason == "JobHeldUser"
+    refused = (
+        lambda: nobody.drain("gpu001", "mine"),
+        lambda: nobody.reboot("gpu001", "mine"),
+        lambda: nobody.cancel(job_id),
+        lambda: nobody.release(job_id),
+        lambda: nobody.requeue(job_id),
+        lambda: nobody.update_job(job_id, JobUpdate(nice=1)),
+    )
+    for change in refused:
+        with pytest.raises(SlurmRefusedError, match=r"(?i)denied|permission"):
+            change()
+    assert (in_queue(idle.client, job_id).reason, idle.client.nodes().items[0].flags) == ("JobHeldUser", ())
+    idle.client.cancel(job_id)
+
+
+def test_where_a_job_logs_is_what_slurm_says(idle: Case) -> None:
+    patterns = ("%x-%j.log", "/tmp/%u/%4j_%N", "log\\%j", "100%%", "")
+    for pattern in patterns:
+        options = ("--hold", "--job-name=digits", *([f"--output={pattern}"] if pattern else []))
+        text = "#!/bin/sh\n" + "".join(f"#SBATCH {option}\n" for option in options) + "true\n"
+        job_id = idle.client.submit(text, Path("/var/tmp")).job_id
+        shown = idle.cluster.told("scontrol", "show", "job", job_id)
+        (right,) = re.findall(r"^\s+StdOut=(.*)$", shown, re.MULTILINE)
+        assert logs_of(idle.client.job(job_id))[0] == os.path.normpath(os.path.join("/var/tmp", right))  # noqa: PTH118
+        idle.client.cancel(job_id)
 
 
 def test_what_slurm_refuses_is_a_typed_error(idle: Case) -> None:

@@ -77,6 +77,14 @@ def told(before: Iterable[Job], after: Iterable[Job]) -> list[tuple[str, int]]:
         (job(1, "RUNNING", 1), job(1, "RUNNING", 0, THEN + timedelta(1)), ["gone", "started"]),
         (job(1, "RUNNING"), job(1, "RUNNING", 1), ["requeued", "started"]),
         (job(1, "FAILED"), job(1, "COMPLETED", 2), ["requeued", "ended"]),
+        (job(1, "RUNNING"), job(1, "COMPLETING", 1), ["requeued"]),
+        (job(1, "COMPLETING", 1), job(1, "PENDING", 1, THEN + timedelta(seconds=9)), []),
+        (job(1, "COMPLETING", 1), job(1, "RUNNING", 1, THEN + timedelta(seconds=9)), ["started"]),
+        (job(1, "COMPLETING", 1), job(1, "CANCELLED", 1, THEN + timedelta(seconds=9)), ["ended"]),
+        (job(1, "COMPLETING", 1), job(1, "PENDING", 2, THEN + timedelta(seconds=9)), ["requeued"]),
+        (job(1, "RUNNING", 1), job(1, "COMPLETING", 1), []),
+        (job(1, "COMPLETING"), job(1, "PENDING", 0, THEN + timedelta(1)), ["gone", "submitted"]),
+        (job(1, "RUNNING", 1), job(1, "RUNNING", 1, THEN + timedelta(1)), ["gone", "started"]),
         (job(1, "COMPLETED"), job(1, "RUNNING", 0, THEN + timedelta(1)), ["started"]),
         (job(1, "RUNNING"), job(1, "PENDING", 0, THEN + timedelta(1)), ["gone", "submitted"]),
     ],
@@ -103,6 +111,22 @@ def test_what_happened_to_a_job(before: Job | None, after: Job | None, kinds: li
 def test_what_happened_to_a_node(before: Node | None, after: Node | None, kinds: list[str]) -> None:
     pictures = snapshot(nodes=[before] if before else []), snapshot(nodes=[after] if after else [], at=2.0)
     assert [str(one.kind) for one in differences(*pictures)] == kinds
+
+
+def test_a_requeue_starts_a_job_once_however_many_pictures_are_taken() -> None:
+    """Slurm counts restarts up at the requeue, and changes the time of submission once the job has left its nodes."""
+    later = THEN + timedelta(minutes=2)
+    history = [
+        job(1, "RUNNING"),
+        job(1, "COMPLETING", 1),
+        job(1, "COMPLETING", 1),
+        job(1, "PENDING", 1, later),
+        job(1, "RUNNING", 1, later),
+        job(1, "COMPLETING", 1, later),
+        job(1, "COMPLETED", 1, later),
+    ]
+    found = [kind for before, after in pairwise(history) for kind, _ in told([before], [after])]
+    assert found == ["requeued", "started", "ended"]
 
 
 def test_a_part_that_was_not_told_anew_says_nothing() -> None:
@@ -192,11 +216,38 @@ def test_partitions_are_asked_for_slowly(looker: Looker, slurm: Slurm) -> None:
         slurm.now += 10
     assert (slurm.asked.count("nodes"), slurm.asked.count("partitions")) == (9, 2)
     assert looker.snapshot.partitions.age(slurm.now) > 12
+
+
+def test_partitions_that_slurm_refuses_are_asked_for_as_slowly(looker: Looker, slurm: Slurm) -> None:
     slurm.errors["partitions"] = SlurmRefusedError("no")
-    slurm.now += 60
-    looker.look()
+    for _ in range(9):
+        assert looker.look().partitions.problem == "no"
+        slurm.now += 10
+    assert slurm.asked.count("partitions") == 2
     slurm.errors.clear()
-    assert looker.look().partitions.problem == "", "one that failed is asked for again at once"
+    slurm.now += 60
+    assert looker.look().partitions.problem == ""
+
+
+def test_partitions_are_asked_for_at_once_when_slurm_is_back(looker: Looker, slurm: Slurm) -> None:
+    looker.look()
+    slurm.errors["nodes"] = SlurmOutOfReachError("no answer")
+    assert looker.look().partitions.problem == "no answer"
+    slurm.errors.clear()
+    assert looker.look().partitions.problem == ""
+    assert slurm.asked == ["nodes", "jobs", "partitions", "nodes", "nodes", "jobs", "partitions"]
+
+
+def test_parts_that_nobody_wants_stay_as_they_were(looker: Looker, slurm: Slurm) -> None:
+    assert looker.look(jobs=False, partitions=False).ages(slurm.now) == {"nodes": 1.0}
+    whole = looker.look()
+    slurm.asked.clear()
+    slurm.now += 100
+    found = looker.look(jobs=False, partitions=False)
+    assert slurm.asked == ["nodes"]
+    assert (found.jobs, found.partitions) == (whole.jobs, whole.partitions)
+    assert found.ages(slurm.now) == {"nodes": 1.0, "jobs": 103.0, "partitions": 102.0}
+    assert looker.look(jobs=False).partitions.age(slurm.now) == 1.0
 
 
 def test_a_controller_that_is_away_is_asked_once_and_less_and_less_often(looker: Looker, slurm: Slurm) -> None:
@@ -220,10 +271,36 @@ def test_a_controller_that_is_slow_is_asked_less_often(looker: Looker, slurm: Sl
     slurm.takes = 4.0
     looker.look()
     assert looker.pause(10) == 60
+    assert looker.pause(10, besides=2.0) == 70, "what else was asked counts"
+    assert looker.pause(10, longest=20) == 60, "a controller that answers is not asked more often for that"
+    looker.look(jobs=False)
+    assert looker.pause(10) == 20, "only what was asked counts"
     slurm.takes = 400.0
     looker.look()
     assert looker.pause(10) == LONGEST_PAUSE
     assert looker.pause(600) == 600
+
+
+def test_who_waits_to_see_it_back_bounds_how_seldom_a_controller_that_is_away_is_asked(
+    looker: Looker, slurm: Slurm
+) -> None:
+    slurm.errors["nodes"] = SlurmOutOfReachError("no answer")
+    slurm.takes = 0.1
+    pauses = []
+    for _ in range(4):
+        looker.look()
+        pauses.append(looker.pause(2, longest=10))
+    assert pauses == [4, 8, 10, 10]
+    slurm.takes = 30.0
+    looker.look()
+    assert looker.pause(2, longest=10) == 10
+    assert looker.pause(2) == 150
+
+
+def test_a_picture_without_nodes_is_none(looker: Looker, slurm: Slurm) -> None:
+    slurm.errors["nodes"] = SlurmRefusedError("no")
+    assert looker.look().jobs.problem == ""
+    assert looker.pause(20) == 40
 
 
 def test_what_slurm_refuses_costs_only_its_own_part(looker: Looker, slurm: Slurm) -> None:

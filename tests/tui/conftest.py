@@ -120,7 +120,7 @@ def small_fleet() -> FleetView:
             job("43", "other", user="bob", nodes=("gpu003",)),
             job("40", "over", "COMPLETED"),
         ),
-        {"slurm": 1.0, "prometheus": 2.0},
+        {"nodes": 1.0, "jobs": 1.0, "partitions": 40.0, "prometheus": 2.0},
     )
 
 

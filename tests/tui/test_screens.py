@@ -99,13 +99,13 @@ async def test_the_header_tells_how_old_the_data_is(
 ) -> None:
     app = open_app(source)
     async with app.run_test(size=SMALL) as pilot:
-        await shown(pilot, "prometheus 2 s", "slurm 1 s")
+        await shown(pilot, "jobs 1 s", "nodes 1 s", "prometheus 2 s")
         source.trouble["fleet"] = OutOfReachError("slurmctld does not answer")
         await shown(pilot, "slurmctld does not answer")
         clock.seconds += 30  # type: ignore[attr-defined]
-        text = await shown(pilot, "prometheus 32 s", "slurm 31 s", "gpu001")
+        text = await shown(pilot, "jobs 31 s", "nodes 31 s", "prometheus 32 s", "gpu001")
         header = app.screen.query_one("Header")
-        assert {span[1] for span in header._spans if "slurm" in span[0]} == {"yellow"}, text  # type: ignore[attr-defined]
+        assert {span[1] for span in header._spans if "nodes" in span[0]} == {"yellow"}, text  # type: ignore[attr-defined]
 
 
 async def test_without_a_daemon_the_screen_says_so_and_stays_usable(

@@ -33,7 +33,8 @@ def test_slurm_alone_makes_a_fleet_with_gpus_of_unknown_state(direct: DirectSour
     running = [job for job in fleet.jobs if job.state == "RUNNING"]
     assert [job.gpus for job in running] == [2]
     assert nodes["gpu001"].jobs == (running[0].id,)
-    assert set(fleet.ages) == {"slurm"}
+    assert set(fleet.ages) == {"nodes", "jobs", "partitions"}
+    assert fleet.problems == ()
 
 
 def test_without_a_socket_slurm_is_asked_and_the_daemon_missed(direct: DirectSource, tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_what_was_known_is_kept_and_grows_old(sample: ModuleType, source: Record
     after = take(source, before, lambda: 130.0)
     assert after.fleet is before.fleet
     assert after.incidents == before.incidents
-    assert after.ages(130.0) == {"slurm": 31.0, "prometheus": 32.0}
+    assert after.ages(130.0) == {"nodes": 31.0, "jobs": 31.0, "partitions": 70.0, "prometheus": 32.0}
     assert after.problems == ("slurmctld: no answer", "the daemon is out of reach: gone")
     assert not after.has_daemon
 

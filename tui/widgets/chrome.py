@@ -1,6 +1,6 @@
 """What stands around every screen: header, tabs, the sentence about trouble, the last answer, and the keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -14,6 +14,8 @@ from fleetward.tui.widgets.paint import paint
 
 STALE = 15.0
 """Seconds after which an age is drawn in amber."""
+SELDOM: Mapping[str, float] = {"partitions": 90.0}
+"""Seconds from which on the age of what is asked for once a minute is shown at all."""
 TABS = (
     ("fleet", "1 Fleet"),
     ("jobs", "2 Jobs"),
@@ -46,15 +48,16 @@ class OneLine(Widget):
 
 
 class Header(OneLine):
-    """The fleet's name, how old each source's data is, and how much Fleetward holds."""
+    """The fleet's name, how old each part is, and how much Fleetward holds."""
 
     def picture(self, picture: Picture, now: float, read_only: bool) -> None:
         """Show what a picture says, as of `now` (the clock that the picture was taken by)."""
         spans: list[Span] = [(" Fleetward ", "bold reverse"), (" ", "")]
         if picture.fleet is not None:
             spans.append((plain(picture.fleet.cluster) + " ", "bold"))
-            for source, age in sorted(picture.ages(now).items()):
-                spans.append((f" {plain(source)} {ago(age)}", "yellow" if age > STALE else "dim"))
+            for part, age in sorted(picture.ages(now).items()):
+                if age >= SELDOM.get(part, 0.0):
+                    spans.append((f" {plain(part)} {ago(age)}", "yellow" if age > STALE else "dim"))
         else:
             spans.append(("asking Slurm ...", "dim"))
         if picture.status is not None:

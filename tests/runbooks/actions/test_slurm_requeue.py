@@ -1,16 +1,17 @@
 """Requeuing a node's jobs as a step: which jobs, each once, also when the record of it was lost."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from played_slurm import PlayedSlurm, PlayedWorld, job
 
 from fleetward.model.runs import Step
 from fleetward.runbooks.actions.base import Call, Done, NotBegun, Waiting
-from fleetward.runbooks.actions.slurm_requeue import Requeue
-from fleetward.slurm.answers import Job
+from fleetward.runbooks.actions.slurm_requeue import UNSEEN_SECONDS, Requeue
+from fleetward.slurm.answers import Job, Listing
 from fleetward.slurm.client import SlurmOutOfReachError
+from fleetward.slurm.snapshot import Part
 
 MakeCall = Callable[..., Call]
 
@@ -207,3 +208,102 @@ def test_what_is_kept_is_json(world: PlayedWorld, call: MakeCall, action: Requeu
     assert isinstance(action.act(call("gpu001"), before, world.report), Waiting)
     step = Step(3, "s", "", "slurm.requeue", {"": "gpu001"}, before=before)
     assert len(action.prepare(call("gpu001", step=step))["jobs"]) == 1
+
+
+@dataclass
+class Seen:
+    """A picture of a played queue, taken when a test says so, and how often the queue itself was asked for."""
+
+    slurm: PlayedSlurm
+    now: float = 500.0
+    part: Part[Job] = field(default_factory=Part)
+    asked: int = 0
+
+    def look(self) -> None:
+        self.now += 1
+        self.part = Part(tuple(self.slurm.jobs_now.values()), self.now, problem="")
+
+    def jobs(self) -> Listing[Job]:
+        self.asked += 1
+        return PlayedSlurm.jobs(self.slurm)
+
+
+@pytest.fixture
+def seen(world: PlayedWorld, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    watched = Seen(world.slurm)
+    monkeypatch.setattr(world.slurm, "jobs", watched.jobs)
+    return watched
+
+
+@pytest.fixture
+def watching(world: PlayedWorld, seen: Seen) -> Requeue:
+    return Requeue(world.slurm, world.clock, lambda: seen.part, lambda: seen.now)
+
+
+def test_a_job_that_leaves_its_nodes_is_waited_for_without_a_question(
+    world: PlayedWorld, call: MakeCall, watching: Requeue, seen: Seen
+) -> None:
+    world.slurm.add(job(12, "gpu001"), job(13, "gpu001", state="FAILED"))
+    seen.look()
+    before = watching.prepare(call("gpu001"))
+    waiting = watching.act(call("gpu001"), before, world.report)
+    assert waiting == Waiting("job 12, 13 is on its way back to the queue", 1.0)
+    assert seen.asked == 2
+    for _ in range(3):  # the picture is of before the requeue: it says nothing yet
+        assert watching.act(call("gpu001"), before, world.report) == waiting
+    assert seen.asked == 2
+    seen.look()  # 13 is in the queue
+    assert watching.act(call("gpu001"), before, world.report) == replace(
+        waiting, why="job 12 is on its way back to the queue"
+    )
+    assert (seen.asked, world.slurm.calls[2:]) == (3, [("start_now", "13")])
+    for _ in range(5):
+        seen.look()
+        assert isinstance(watching.act(call("gpu001"), before, world.report), Waiting)
+    assert seen.asked == 3
+    world.slurm.leave_nodes("12")
+    assert isinstance(watching.act(call("gpu001"), before, world.report), Waiting), "nobody has seen it yet"
+    seen.look()
+    assert watching.act(call("gpu001"), before, world.report) == Done({"jobs": {"12": "requeued", "13": "requeued"}})
+    assert (seen.asked, world.slurm.calls[3:]) == (4, [("start_now", "12")])
+
+
+def test_what_is_done_follows_what_slurm_says_and_not_the_picture(
+    world: PlayedWorld, call: MakeCall, watching: Requeue, seen: Seen
+) -> None:
+    world.slurm.add(job(12, "gpu001"))
+    before = watching.prepare(call("gpu001"))
+    watching.act(call("gpu001"), before, world.report)
+    world.slurm.leave_nodes("12")
+    seen.look()
+    world.slurm.add(job(12, "gpu002", restarts=1, began=1))
+    assert watching.act(call("gpu001"), before, world.report) == Done({"jobs": {"12": "requeued"}})
+    assert world.slurm.calls == [("requeue", "12")]
+
+
+@pytest.mark.parametrize("problem", ["", "no answer"])
+def test_a_picture_that_is_not_taken_any_more_is_not_waited_for(
+    world: PlayedWorld, call: MakeCall, watching: Requeue, seen: Seen, problem: str
+) -> None:
+    world.slurm.add(job(12, "gpu001"))
+    before = watching.prepare(call("gpu001"))
+    watching.act(call("gpu001"), before, world.report)
+    seen.look()
+    watching.act(call("gpu001"), before, world.report)
+    assert seen.asked == 2
+    seen.part = replace(seen.part, problem=problem)
+    seen.now += 0 if problem else UNSEEN_SECONDS + 0.1
+    world.slurm.leave_nodes("12")
+    assert watching.act(call("gpu001"), before, world.report) == Done({"jobs": {"12": "requeued"}})
+    assert seen.asked == 3
+
+
+def test_a_job_that_never_leaves_ends_the_wait_with_a_picture_too(
+    world: PlayedWorld, call: MakeCall, watching: Requeue, seen: Seen
+) -> None:
+    world.slurm.add(job(12, "gpu001"))
+    before = watching.prepare(call("gpu001"))
+    watching.act(call("gpu001"), before, world.report)
+    world.clock.sleep(181)
+    seen.look()
+    assert watching.act(call("gpu001"), before, world.report) == Done({"jobs": {"12": "still leaving its nodes"}})
