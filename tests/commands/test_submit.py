@@ -77,8 +77,8 @@ def cluster(program: Program, tmp_path: Path) -> Path:
     program(
         "scontrol",
         'case "$*" in *partitions) echo "PartitionName=gpu State=UP Default=YES Nodes=gpu001 MaxTime=01:00:00'
-        " DefaultTime=NONE MinNodes=0 MaxNodes=UNLIMITED AllowAccounts=ALL AllowQos=ALL QoS=N/A ReqResv=NO PriorityTier=1"
-        ' PreemptMode=OFF";;'
+        " DefaultTime=NONE MinNodes=0 MaxNodes=UNLIMITED AllowAccounts=ALL AllowQos=ALL QoS=N/A ReqResv=NO"
+        ' PriorityTier=1 PreemptMode=OFF";;'
         ' *nodes) echo "NodeName=gpu001 State=IDLE CPUTot=8 CPUAlloc=0 RealMemory=100 AllocMem=0 Gres=gpu:h100:2'
         ' Partitions=gpu";; esac',
     )
