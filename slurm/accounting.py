@@ -17,7 +17,7 @@ REQUEUED = "REQUEUED"
 class Attempt:
     """One attempt of a job: what ran between two requeues.
 
-    Slurm can give a job's number out again; then attempts of two jobs stand under one number (see `attempts.py`).
+    Slurm can give a job's number out again: then attempts of two jobs stand under one number (`verdicts/attempts.py`).
     """
 
     job_id: str

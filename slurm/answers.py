@@ -102,7 +102,7 @@ class JobDetail:
     """Nodes that it must not, or wants to, run on."""
     reservation: str = ""
     output: str = ""
-    """Its log, with Slurm's patterns as they were written (see `log_paths.py`); empty where it has none."""
+    """Its log, with Slurm's patterns as they were written (see `logs/paths.py`); empty where it has none."""
     error: str = ""
     """The log of what is no output, where that is another file."""
 

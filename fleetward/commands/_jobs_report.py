@@ -19,7 +19,7 @@ from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.runbooks.prometheus import Prometheus, Sample, quoted
 from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import Listing
-from fleetward.slurm.usage import (
+from fleetward.slurm.verdicts.usage import (
     Held,
     Prices,
     Usage,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from fleetward.commands._jobs_report import MEASURED, Asked, Report, Row, shown
 from fleetward.slurm.accounting import Attempt
-from fleetward.slurm.usage import SECONDS_PER_HOUR, Outcome, money
+from fleetward.slurm.verdicts.usage import SECONDS_PER_HOUR, Outcome, money
 
 ENOUGH = 0.9
 """Share of the GPU-hours of which the utilization must be known for nothing to be said about the rest."""

@@ -12,8 +12,8 @@ import click
 
 from fleetward.commands._table import table
 from fleetward.printable import printable
-from fleetward.slurm.job_log import Found, LogFinding
-from fleetward.slurm.log_lines import attempt_line, moment, plain, read_line, visible
+from fleetward.slurm.logs.lines import attempt_line, moment, plain, read_line, visible
+from fleetward.slurm.logs.scanning import Found, LogFinding
 
 LONGEST_CELL = 100
 """Characters of an error's text in the table."""
@@ -27,7 +27,7 @@ class LogPrinter:
     """Prints lines of logs: all, or those of one rank and one attempt."""
 
     latest: datetime
-    """As in `log_lines.moment`."""
+    """As in `lines.moment`."""
     rank: int | None = None
     attempt: int | None = None
     as_json: bool = False

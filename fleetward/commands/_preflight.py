@@ -11,11 +11,11 @@ from fleetward.model.fleet import HardwareProfile
 from fleetward.model.inventory import read_fleet
 from fleetward.slurm.answers import Estimate
 from fleetward.slurm.client import NoEstimateError, SlurmClient, SlurmRefusedError
-from fleetward.slurm.job_spec import JobSpec, UnfitJobError
-from fleetward.slurm.judging import clock
+from fleetward.slurm.jobs.preflight import Cluster, Preflight, preflight
+from fleetward.slurm.jobs.spec import JobSpec, UnfitJobError
 from fleetward.slurm.looking import Looker
-from fleetward.slurm.preflight import Cluster, Preflight, preflight
-from fleetward.slurm.waiting import in_words
+from fleetward.slurm.verdicts.judging import clock
+from fleetward.slurm.verdicts.waiting import in_words
 
 Note = Callable[[str], None]
 T = TypeVar("T")

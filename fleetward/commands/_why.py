@@ -12,15 +12,15 @@ from fleetward.model.daemon_views import EventView
 from fleetward.model.errors import FleetwardError, OutOfReachError
 from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import JobDetail, Node
-from fleetward.slurm.attempts import last_run
-from fleetward.slurm.causes import Evidence, Verdict
 from fleetward.slurm.client import NoSuchJobError, SlurmClient
-from fleetward.slurm.job_log import LogFinding, first_errors, scan
-from fleetward.slurm.judging import faults_of, judge
-from fleetward.slurm.log_paths import log_of_attempt, logs_of
-from fleetward.slurm.log_tail import blocks, last_change
+from fleetward.slurm.logs.paths import log_of_attempt, logs_of
+from fleetward.slurm.logs.scanning import LogFinding, first_errors, scan
+from fleetward.slurm.logs.tail import blocks, last_change
 from fleetward.slurm.looking import Looker
-from fleetward.slurm.waiting import Waiting, judge_waiting
+from fleetward.slurm.verdicts.attempts import last_run
+from fleetward.slurm.verdicts.causes import Evidence, Verdict
+from fleetward.slurm.verdicts.judging import faults_of, judge
+from fleetward.slurm.verdicts.waiting import Waiting, judge_waiting
 
 Faults = Callable[[datetime], Sequence[EventView]]
 """Gives the faults of GPUs since a moment; OutOfReachError where the daemon does not answer."""

@@ -12,8 +12,8 @@ from fleetward.model.errors import FleetwardError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fleetward.slurm.adoption import Adoption
-    from fleetward.slurm.adoption_folder import Found, Standing
+    from fleetward.slurm.adoption.adopting import Adoption
+    from fleetward.slurm.adoption.folder import Found, Standing
 
 _NO_EXPORTER = "none"
 _MOST_REMARKS, _LONGEST_REMARK = 20, 400
@@ -48,9 +48,9 @@ def adopt(
     Its nodes can be watched and are never set up. A file that somebody has changed is never written over. Exit code
     2: there are files that differ, and nothing was written; 3: slurmctld does not answer.
     """
-    from fleetward.slurm import adoption_files as files
-    from fleetward.slurm.adoption import adopt as adopted
-    from fleetward.slurm.adoption_folder import checked, look, write
+    from fleetward.slurm.adoption import files
+    from fleetward.slurm.adoption.adopting import adopt as adopted
+    from fleetward.slurm.adoption.folder import checked, look, write
 
     found = look(folder, (files.HARDWARE_FILE, files.SLURM_FILE, files.HOSTS_FILE))
     name, exporters = _cluster(cluster, folder, found), _exporters(chosen, found)
@@ -102,7 +102,7 @@ def _counts(adoption: "Adoption") -> dict[str, object]:
 
 def _wanted(folder: Path, standings: "Mapping[str, Standing]", update: bool) -> list[str]:
     """Return the files to write; UsageError where they are not adopt's to write."""
-    from fleetward.slurm.adoption_folder import Standing
+    from fleetward.slurm.adoption.folder import Standing
 
     why = {Standing.FOREIGN: "not as adopt wrote it", Standing.OUTDATED: "Slurm says something else now"}
     differing = [f"{folder / file}: {why[standing]}" for file, standing in standings.items() if standing in why]
@@ -124,7 +124,7 @@ def _cluster(given: str | None, folder: Path, found: "Mapping[str, Found]") -> s
     from pydantic import ValidationError
 
     from fleetward.model.inventory_schema import FleetDeclaration
-    from fleetward.slurm.adoption_files import SLURM_FILE, cluster_of
+    from fleetward.slurm.adoption.files import SLURM_FILE, cluster_of
 
     text = found[SLURM_FILE].text
     name = given if given is not None else cluster_of(text) if text else folder.resolve().name
@@ -138,7 +138,7 @@ def _cluster(given: str | None, folder: Path, found: "Mapping[str, Found]") -> s
 
 
 def _exporters(chosen: tuple[str, ...], found: "Mapping[str, Found]") -> tuple[str, ...]:
-    from fleetward.slurm.adoption_files import HOSTS_FILE, exporters_of
+    from fleetward.slurm.adoption.files import HOSTS_FILE, exporters_of
 
     if chosen:
         if _NO_EXPORTER in chosen and len(set(chosen)) > 1:

@@ -110,7 +110,7 @@ def report(
         from fleetward.commands._jobs_report import MEASURED, Asked, make_report, window_of
         from fleetward.commands._jobs_report_words import columns, document, notes
         from fleetward.runbooks.prometheus import HttpPrometheus
-        from fleetward.slurm.usage import read_prices
+        from fleetward.slurm.verdicts.usage import read_prices
 
         window = window_of(since, until, datetime.now(UTC))
         asked = Asked(window, by, user, account, everything, top, read_prices(prices))

@@ -92,7 +92,7 @@ def _show(
 ) -> int:
     if first_error:
         return _first_error(job, files, rank, attempt, as_json=as_json)
-    from fleetward.slurm.log_tail import blocks
+    from fleetward.slurm.logs.tail import blocks
 
     printer = _printer(rank, attempt, files, raw=raw, as_json=as_json)
     for file in files:
@@ -110,8 +110,8 @@ def _first_error(job: str, files: Sequence[Path], rank: int | None, attempt: int
     from dataclasses import replace
 
     from fleetward.commands._log_words import errors_text
-    from fleetward.slurm.job_log import first_errors, scan
-    from fleetward.slurm.log_tail import blocks, last_change
+    from fleetward.slurm.logs.scanning import first_errors, scan
+    from fleetward.slurm.logs.tail import blocks, last_change
 
     scanned = [scan(str(file), blocks(file), last_change(file), attempt) for file in files]
     begun = {number for one in scanned for number, _ in one.attempts} | {1}
@@ -142,8 +142,8 @@ def _first_error(job: str, files: Sequence[Path], rank: int | None, attempt: int
 
 
 def _follow(client: "SlurmClient", job: str, files: Sequence[Path], lines: int, printer: "LogPrinter") -> None:
-    from fleetward.slurm.log_follow import Watch, follow
-    from fleetward.slurm.log_tail import Tail
+    from fleetward.slurm.logs.follow import Watch, follow
+    from fleetward.slurm.logs.tail import Tail
     from fleetward.slurm.wait import Clock
 
     watch = Watch(lambda: client.job(job).job, Clock(time.monotonic, time.sleep), note)
@@ -171,7 +171,7 @@ def _printer(rank: int | None, attempt: int | None, files: Sequence[Path], *, ra
 def _named_by_slurm(client: "SlurmClient", job: str) -> "tuple[tuple[Path, ...], Job | None]":
     """Return where a job's logs are, and the job where slurmctld still knows it."""
     from fleetward.slurm.client import NoSuchJobError
-    from fleetward.slurm.log_paths import logs_of
+    from fleetward.slurm.logs.paths import logs_of
 
     try:
         detail = client.job(job)
@@ -187,7 +187,7 @@ def _named_by_slurm(client: "SlurmClient", job: str) -> "tuple[tuple[Path, ...],
 def _named_by_record(client: "SlurmClient", job: str, error: "NoSuchJobError") -> Path:
     """Return where slurmdbd says the log of a job is that slurmctld has forgotten; NoSuchJobError where it does not."""
     from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError
-    from fleetward.slurm.log_paths import log_of_attempt
+    from fleetward.slurm.logs.paths import log_of_attempt
 
     try:
         records = client.attempts(job)
@@ -202,7 +202,7 @@ def _named_by_record(client: "SlurmClient", job: str, error: "NoSuchJobError") -
 
 
 def _check_there(files: Sequence[Path]) -> None:
-    from fleetward.slurm.log_tail import last_change
+    from fleetward.slurm.logs.tail import last_change
 
     for file in files:
         last_change(file)
@@ -210,7 +210,7 @@ def _check_there(files: Sequence[Path]) -> None:
 
 def _there(files: Sequence[Path], job: str, seen: "Job | None") -> list[Path]:
     """Return the logs that are there; NoLogError where none is."""
-    from fleetward.slurm.log_tail import MissingLogError, NoLogError, last_change
+    from fleetward.slurm.logs.tail import MissingLogError, NoLogError, last_change
 
     there: list[Path] = []
     missing: list[Path] = []

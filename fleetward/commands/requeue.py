@@ -26,8 +26,8 @@ def requeue(job: str, force: bool, anywhere: bool, now: bool, as_json: bool, bac
     """
     from fleetward.commands._why import Gatherer, faults_told
     from fleetward.slurm.client import JobUpdate
-    from fleetward.slurm.going_on import avoidable, suspects, why_not
     from fleetward.slurm.looking import Looker
+    from fleetward.slurm.verdicts.going_on import avoidable, suspects, why_not
 
     with slurm(backend) as client:
         found = Gatherer(client, faults_told(socket)).explain(job)

@@ -15,7 +15,7 @@ from fleetward.printable import length, printable
 if TYPE_CHECKING:
     from fleetward.model.fleet import HardwareProfile
     from fleetward.slurm.client import SlurmClient
-    from fleetward.slurm.job_spec import JobSpec
+    from fleetward.slurm.jobs.spec import JobSpec
     from fleetward.slurm.wait import Ending
 
 
@@ -101,8 +101,8 @@ def submit(
 
 def _script(spec: Path, inventory: Path | None) -> "tuple[JobSpec, str]":
     try:
-        from fleetward.slurm.job_script import render
-        from fleetward.slurm.job_spec import read_job_spec
+        from fleetward.slurm.jobs.script import render
+        from fleetward.slurm.jobs.spec import read_job_spec
     except ModuleNotFoundError as error:
         raise not_installed(error) from error
     job = read_job_spec(spec)
@@ -127,7 +127,7 @@ def _profile(job: "JobSpec", inventory: Path | None) -> "HardwareProfile | None"
 
 def _check(client: "SlurmClient", spec: Path, job: "JobSpec", script: str, where: Path, *, as_json: bool) -> None:
     from fleetward.commands._preflight import checked, told
-    from fleetward.slurm.job_spec import UnfitJobError
+    from fleetward.slurm.jobs.spec import UnfitJobError
 
     try:
         found, estimate = checked(client, job, script, where, note)

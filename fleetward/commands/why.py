@@ -13,7 +13,7 @@ from fleetward.printable import length, printable
 
 if TYPE_CHECKING:
     from fleetward.commands._why import Explained, Judged
-    from fleetward.slurm.waiting import Waiting
+    from fleetward.slurm.verdicts.waiting import Waiting
 
 AGAIN = {
     "yes": "a requeue is safe: the job was not to blame",
@@ -58,8 +58,8 @@ def _lines(found: "Explained") -> Iterator[str]:
 
 
 def _attempt(one: "Judged") -> Iterator[str]:
-    from fleetward.slurm.judging import clock
     from fleetward.slurm.parse import folded
+    from fleetward.slurm.verdicts.judging import clock
 
     attempt, verdict = one.attempt, one.verdict
     began = f", began {clock(attempt.started_at)}" if attempt.started_at else ""
@@ -71,8 +71,8 @@ def _attempt(one: "Judged") -> Iterator[str]:
 
 
 def _waiting(found: "Waiting") -> Iterator[str]:
-    from fleetward.slurm.judging import clock
-    from fleetward.slurm.waiting import in_words
+    from fleetward.slurm.verdicts.judging import clock
+    from fleetward.slurm.verdicts.waiting import in_words
 
     yield f"it waits ({found.reason or 'None'}): {found.sentence}"
     yield f"    it asks for {in_words(found.needs)}"

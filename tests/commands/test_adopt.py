@@ -9,7 +9,7 @@ import pytest
 from in_process import run_command
 
 from fleetward.model.inventory import read_fleet
-from fleetward.slurm.adoption_files import HARDWARE_FILE, HOSTS_FILE, SLURM_FILE
+from fleetward.slurm.adoption.files import HARDWARE_FILE, HOSTS_FILE, SLURM_FILE
 
 RECORDINGS = Path(__file__).parent.parent / "slurm/recordings"
 Adopt = Callable[..., subprocess.CompletedProcess[str]]

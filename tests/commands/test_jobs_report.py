@@ -42,7 +42,7 @@ from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.runbooks.prometheus import PrometheusOutOfReachError, RecordedPrometheus, Sample
 from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import Listing
-from fleetward.slurm.usage import Outcome, Prices, Window, read_prices
+from fleetward.slurm.verdicts.usage import Outcome, Prices, Window, read_prices
 
 Run = subprocess.CompletedProcess[str]
 Program = Callable[[str, str], Path]

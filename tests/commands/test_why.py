@@ -16,8 +16,8 @@ from fleetward.model.daemon_views import EventView
 from fleetward.model.errors import OutOfReachError
 from fleetward.slurm.accounting import Attempt, Priority, Step
 from fleetward.slurm.answers import Job, JobDetail, Listing, Partition
-from fleetward.slurm.causes import Cause
 from fleetward.slurm.client import NoSuchJobError
+from fleetward.slurm.verdicts.causes import Cause
 
 Fleetward = Callable[..., subprocess.CompletedProcess[str]]
 

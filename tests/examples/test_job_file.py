@@ -5,7 +5,7 @@ from pathlib import Path
 import train
 
 import fleetward
-from fleetward.slurm.job_spec import read_job_spec
+from fleetward.slurm.jobs.spec import read_job_spec
 
 FOLDER = Path(fleetward.__file__).parent / "examples" / "digits"
 SPEC = read_job_spec(FOLDER / "job.yaml")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import fleetward
-from fleetward.slurm.adoption import adopt
-from fleetward.slurm.adoption_files import inventory_files
-from fleetward.slurm.adoption_folder import look, write
+from fleetward.slurm.adoption.adopting import adopt
+from fleetward.slurm.adoption.files import inventory_files
+from fleetward.slurm.adoption.folder import look, write
 from fleetward.slurm.answers import Node
 
 SITE = Path(fleetward.__file__).parent / "playbooks/site.yml"

@@ -25,7 +25,7 @@ from fleetward.slurm.accounting import Attempt
 from fleetward.slurm.answers import Job, Node, NodeGpus
 from fleetward.slurm.client import JobUpdate, NoSuchJobError, SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.command_line import CommandLineClient
-from fleetward.slurm.log_paths import logs_of
+from fleetward.slurm.logs.paths import logs_of
 from fleetward.slurm.pyslurm_backend import PyslurmClient
 from fleetward.slurm.rest import RestAddress, RestClient
 from fleetward.slurm.worker import Worker

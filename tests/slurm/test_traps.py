@@ -24,14 +24,14 @@ from fleetward.exporters.slurm.metrics import render as metrics
 from fleetward.exporters.slurm.metrics import told
 from fleetward.exporters.slurm.sampler import Sampler
 from fleetward.slurm.accounting import Attempt
-from fleetward.slurm.attempts import last_run, runs
-from fleetward.slurm.causes import Cause, Evidence
 from fleetward.slurm.client import SlurmClient
 from fleetward.slurm.command_line import CommandLineClient
-from fleetward.slurm.job_log import scan
-from fleetward.slurm.job_script import render
-from fleetward.slurm.job_spec import UnfitJobError, check_job
-from fleetward.slurm.judging import judge
+from fleetward.slurm.jobs.script import render
+from fleetward.slurm.jobs.spec import UnfitJobError, check_job
+from fleetward.slurm.logs.scanning import scan
+from fleetward.slurm.verdicts.attempts import last_run, runs
+from fleetward.slurm.verdicts.causes import Cause, Evidence
+from fleetward.slurm.verdicts.judging import judge
 
 pytestmark = [pytest.mark.slurm, pytest.mark.verify]
 

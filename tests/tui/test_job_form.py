@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fleetward
-from fleetward.slurm.job_spec import JobSpec, UnfitJobError, check_job, read_job_document
+from fleetward.slurm.jobs.spec import JobSpec, UnfitJobError, check_job, read_job_document
 from fleetward.tui.job_form import FIELDS, document_of, texts_of
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12), max_size=4)

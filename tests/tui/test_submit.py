@@ -7,8 +7,8 @@ import pytest
 from textual import events
 
 from fleetward.slurm.client import SlurmRefusedError
-from fleetward.slurm.job_script import render
-from fleetward.slurm.job_spec import read_job_spec
+from fleetward.slurm.jobs.script import render
+from fleetward.slurm.jobs.spec import read_job_spec
 from fleetward.tui.app import FleetApp
 from fleetward.tui.recorded_source import RecordedSource
 from fleetward.tui.screens.submit import SubmitScreen

@@ -11,8 +11,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from fleetward.model.errors import FleetwardError, UsageError
-from fleetward.slurm.job_script import render
-from fleetward.slurm.job_spec import JobSpec, UnfitJobError, check_job, read_job_document
+from fleetward.slurm.jobs.script import render
+from fleetward.slurm.jobs.spec import JobSpec, UnfitJobError, check_job, read_job_document
 from fleetward.tui.job_form import FIELDS, document_of, texts_of
 from fleetward.tui.picture import Picture
 from fleetward.tui.screens.dialog import Reading

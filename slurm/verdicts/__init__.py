@@ -1,0 +1,1 @@
+"""What became of jobs and why: attempts, causes, what a waiting job waits for, what it all cost."""

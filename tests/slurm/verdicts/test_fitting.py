@@ -1,0 +1,74 @@
+"""Which partition would take a job, ever and now."""
+
+from dataclasses import replace
+
+import pytest
+from played_answers import GPU, NODES, having
+from played_slurm import job, node
+
+from fleetward.slurm.verdicts.fitting import Needs, needs_of, refusal, rooms, smaller
+
+NEEDS = Needs(nodes=2, gpus={"h100": 8}, cpus=8, seconds=3600, account="research", qos="normal")
+
+
+def test_nodes_are_told_apart_by_what_they_have_and_how_they_are() -> None:
+    (room,) = rooms(NEEDS, NODES, (GPU,))
+    assert (room.able, room.working, room.free) == (("gpu001", "gpu002", "gpu003"), ("gpu001", "gpu002"), ("gpu001",))
+    assert not room.holds(NEEDS)
+    assert room.holds(replace(NEEDS, nodes=1))
+
+
+def test_any_type_will_do_where_none_is_named() -> None:
+    (room,) = rooms(replace(NEEDS, gpus={"gpu": 8}), NODES, (GPU,))
+    assert room.able == ("gpu001", "gpu002", "gpu003", "gpu004")
+    both = replace(NEEDS, gpus={"h100": 2, "gpu": 7})
+    assert rooms(both, NODES, (GPU,))[0].able == ()
+
+
+def test_processors_count_too() -> None:
+    (room,) = rooms(replace(NEEDS, gpus={}, cpus=40), NODES, (GPU,))
+    assert (room.working, room.free) == (("gpu001", "gpu002", "gpu004"), ("gpu001", "gpu004"))
+
+
+def test_a_partition_that_takes_it_now_comes_first() -> None:
+    debug = replace(GPU, name="debug", nodes=("gpu001", "gpu004"))
+    wide = replace(GPU, name="wide", state="DRAIN")
+    found = rooms(replace(NEEDS, gpus={}), NODES, (wide, replace(GPU, nodes=("gpu003",)), debug))
+    assert [(room.partition, room.refuses) for room in found] == [("debug", ""), ("gpu", ""), ("wide", "is DRAIN")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"state": "DOWN"}, "is DOWN"),
+        ({"reservation_only": True}, "takes jobs of a reservation only"),
+        ({"time_limit": 600}, "allows 10 minutes, it asks for 60"),
+        ({"most_nodes": 1}, "allows 1 nodes, it asks for 2"),
+        ({"least_nodes": 4}, "wants 4 nodes at least, it asks for 2"),
+        ({"accounts": ("ops", "dev")}, "does not take account research; it takes ops, dev"),
+        ({"accounts_denied": ("research",)}, "does not take account research"),
+        ({"allowed_qos": ("high",)}, "does not take QOS normal; it takes high"),
+        ({"qos_denied": ("normal",)}, "does not take QOS normal"),
+    ],
+)
+def test_a_partition_says_why_it_does_not_take_it(changes: dict[str, object], words: str) -> None:
+    assert refusal(NEEDS, replace(GPU, **changes)) == words  # type: ignore[arg-type]
+
+
+def test_the_largest_smaller_job_is_one_with_fewer_nodes_else_with_fewer_gpus() -> None:
+    assert smaller(NEEDS, NODES, GPU) == replace(NEEDS, nodes=1)
+    busy = tuple(having(f"gpu00{n}", "MIXED", used=n) for n in (3, 5))
+    assert smaller(NEEDS, busy, GPU) == replace(NEEDS, nodes=1, gpus={"h100": 5}, cpus=5)
+    assert smaller(NEEDS, (), GPU) is None
+    assert smaller(replace(NEEDS, gpus={}, cpus=999), NODES, GPU) is None
+
+
+def test_what_a_job_asks_for_is_spread_over_its_nodes() -> None:
+    found = needs_of(replace(job("12"), node_count=2, gpus={"h100": 16}, cpus=17, time_limit=60))
+    assert (found.nodes, found.gpus, found.cpus, found.seconds) == (2, {"h100": 8}, 9, 60)
+
+
+def test_a_node_that_is_not_listed_is_not_counted() -> None:
+    (room,) = rooms(replace(NEEDS, nodes=1), (node("other"),), (GPU,))
+    assert room.able == ()
