@@ -1,7 +1,9 @@
 #!/bin/sh
-# Starts a slurmctld in this container with $1 cloud nodes of 8 GPUs and $2 jobs, all held. No slurmd stands behind the
-# nodes: powering one up is a command that does nothing.
+# Starts a slurmctld in this container with $1 cloud nodes of 8 GPUs and $3 jobs, which are all held, or all allocated,
+# as $2 says. No slurmd stands behind the nodes: powering one up is a command that does nothing, so that an allocated job
+# waits for its node to come up.
 set -eu
+nodes=$1 queue=$2 jobs=$3
 
 ip=$(hostname -i | cut -d' ' -f1)
 head=$(hostname -s)
@@ -13,7 +15,10 @@ chmod 400 /etc/munge/munge.key
 runuser -u munge -- /usr/sbin/munged
 install -d -o slurm -g slurm /var/spool/slurmctld /run/slurmctld /var/log/slurm
 : > /etc/slurm/plugstack.conf
+metrics=
+if [ -e /usr/lib/x86_64-linux-gnu/slurm-wlm/metrics_openmetrics.so ]; then metrics=MetricsType=metrics/openmetrics; fi
 cat > /etc/slurm/slurm.conf <<END
+$metrics
 ClusterName=big
 SlurmctldHost=$head($ip)
 SlurmUser=slurm
@@ -37,11 +42,12 @@ ResumeTimeout=65000
 TreeWidth=65533
 MaxJobCount=200000
 MessageTimeout=60
-NodeName=node[0001-$1] CPUs=64 RealMemory=1000000 Gres=gpu:h100:8 State=CLOUD
+SchedulerParameters=default_queue_depth=100000,sched_interval=2,max_sched_time=60
+NodeName=node[0001-$nodes] CPUs=64 RealMemory=1000000 Gres=gpu:h100:8 State=CLOUD
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=debug Nodes=node[0001-0008] MaxTime=01:00:00 State=UP
 END
-echo "NodeName=node[0001-$1] Name=gpu Type=h100 Count=8" > /etc/slurm/gres.conf
+echo "NodeName=node[0001-$nodes] Name=gpu Type=h100 Count=8" > /etc/slurm/gres.conf
 echo CgroupPlugin=disabled > /etc/slurm/cgroup.conf
 slurmctld
 for _ in $(seq 100); do
@@ -50,9 +56,20 @@ for _ in $(seq 100); do
 done
 
 printf '#!/bin/sh\nsleep 1\n' > /tmp/job.sh
+if [ "$queue" = allocated ]; then
+  for array in $(seq $((jobs / 1000))); do
+    sbatch --quiet --array=0-999 --job-name="sweep $array" --ntasks=1 --mem=1G --output=/dev/null --time=$((array % 48 + 1)):00:00 /tmp/job.sh
+  done
+  for _ in $(seq 600); do
+    if [ "$(squeue --noheader --states=configuring,running | wc -l)" -ge "$jobs" ]; then exit 0; fi
+    sleep 1
+  done
+  echo "only $(squeue --noheader --states=configuring,running | wc -l) of $jobs jobs have nodes after 10 minutes" >&2
+  exit 1
+fi
 # The number decides name, size and time limit, so that no two jobs in a row are the same.
 # shellcheck disable=SC2016 # n is of the shell that submits
 submit='n={}; sbatch --quiet --hold --parsable --job-name="train $n" --ntasks=1 --cpus-per-task=8 --mem=1G --output=/dev/null \
   --gres=gpu:h100:$((n % 8 + 1)) --time=$((n % 48 + 1)):00:00 /tmp/job.sh > /dev/null'
-seq "$2" | xargs -P 4 -I{} sh -c "$submit"
-[ "$(squeue --noheader | wc -l)" = "$2" ]
+seq "$jobs" | xargs -P 4 -I{} sh -c "$submit"
+[ "$(squeue --noheader | wc -l)" = "$jobs" ]

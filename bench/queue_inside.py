@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 
 from fleetward.commands.exporter import SLURM_SECONDS
@@ -18,6 +19,7 @@ from fleetward.slurm.command_line import CommandLineClient
 from fleetward.slurm.looking import Looker
 
 LOOKS = 7
+PAGES = ("jobs", "nodes", "partitions", "jobs-users-accts", "scheduler")
 PEERS = (("squeue", "--json"), ("scontrol", "show", "nodes", "--json"))
 _CALLS = re.compile(r"^\s+(?!REQUEST_STATS_INFO)[A-Z_]+\s+\(\s*\d+\) count:(\d+)", re.MULTILINE)
 
@@ -38,7 +40,8 @@ def main() -> int:
     spent = sum(int(count) * int(average) for count, average in _TIMES.findall(statistics_of_calls)) / 1e6
     megabytes = _megabytes(resource.RUSAGE_SELF) + _megabytes(resource.RUSAGE_CHILDREN)
     scrape, series = _scrape()
-    found = {
+    found: dict[str, object] = {
+        "version": _told("sinfo", "--version").split()[-1],
         "jobs": len(snapshot.jobs.items),
         "looks": LOOKS,
         "snapshot_seconds": statistics.median(seconds),
@@ -47,9 +50,13 @@ def main() -> int:
         "share": 100 * spent / SLURM_SECONDS,
         "scrape_seconds": scrape,
         "series": series,
-        "peer_seconds": sum(_seconds(lambda argv=argv: _told(*argv)) for argv in PEERS),
-        "peer_megabytes": _megabytes(resource.RUSAGE_CHILDREN),
     }
+    if "--peers" in sys.argv[1:]:
+        found |= {
+            "peer_seconds": sum(_seconds(lambda argv=argv: _told(*argv)) for argv in PEERS),
+            "peer_megabytes": _megabytes(resource.RUSAGE_CHILDREN),
+        }
+        found |= _openmetrics() if "openmetrics" in _told("scontrol", "show", "config") else {}
     print(json.dumps(found))
     return 0
 
@@ -63,6 +70,17 @@ def _scrape() -> tuple[float, int]:
     page = generate_latest(registry)
     seconds = statistics.median(_seconds(lambda: generate_latest(registry)) for _ in range(LOOKS))
     return seconds, sum(not line.startswith(b"#") for line in page.splitlines())
+
+
+def _openmetrics() -> dict[str, float]:
+    """Ask slurmctld itself for all of its pages."""
+    sizes: list[int] = []
+
+    def ask() -> None:
+        sizes[:] = [len(httpx.get(f"http://localhost:6817/metrics/{page}", timeout=60).content) for page in PAGES]
+
+    seconds = statistics.median(_seconds(ask) for _ in range(LOOKS))
+    return {"openmetrics_seconds": seconds, "openmetrics_megabytes": sum(sizes) / 2**20}
 
 
 def _seconds(run: Callable[[], object]) -> float:
