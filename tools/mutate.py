@@ -36,7 +36,10 @@ TESTS = {
     "slurm/parse.py": ("tests/slurm/test_parse.py", "tests/slurm/test_parse_listings.py"),
     "slurm/parse_listings.py": ("tests/slurm/test_parse_listings.py", "tests/slurm/test_command_line.py"),
     "slurm/wait.py": ("tests/slurm/test_wait.py",),
-    "exporters/gpu/page.py": ("tests/exporters/test_gpu_page.py",),
+    "exporters/gpu/page.py": (
+        *("tests/exporters/test_gpu_page.py", "tests/exporters/test_job_map.py", "tests/exporters/test_mig.py"),
+        "tests/exporters/test_release.py",
+    ),
     "exporters/gpu/lanes.py": ("tests/exporters/test_lanes.py",),
     "exporters/events/recent.py": ("tests/exporters/test_recent.py", "tests/exporters/test_recorder.py"),
     "node/local_drain.py": ("tests/node/test_local_drain.py",),

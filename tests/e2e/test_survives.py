@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from labs import Lab, brought_up
-from loops import FOLDER, Gpu, accounted, any_gpu_of, break_gpu, mend, node, prepare_job, result, running_job, wait_for
+from labs import Lab
+from loops import (
+    FOLDER,
+    Gpu,
+    accounted,
+    any_gpu_of,
+    break_gpu,
+    mend,
+    node,
+    prepare_job,
+    put_right,
+    result,
+    running_job,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.verify]
 
 PATIENCE = 300.0
-
-
-@pytest.fixture(scope="module")
-def four_nodes(suite: str) -> Iterator[Lab]:
-    with brought_up(f"survives-{suite}", suite, "--nodes", "4", "--no-job") as lab:
-        prepare_job(lab)
-        yield lab
 
 
 @dataclass(frozen=True)
@@ -78,72 +84,71 @@ def submitted(lab: Lab, **fields: object) -> Training:
 
 
 @pytest.fixture
-def lab(four_nodes: Lab) -> Iterator[Lab]:
-    """Return the lab with all nodes idle, and leave no job behind."""
-    four_nodes.on("head", "scancel", "--user=researcher")
-    names = [host["name"] for host in four_nodes.up["hosts"][1:]]
-    wait_for(lambda: all(node(four_nodes, name)["state"] == ["IDLE"] for name in names), 120, "idle nodes")
+def whole(four_nodes: Lab) -> Iterator[Lab]:
+    """Return the lab with all nodes idle and the sample job at hand, and leave no job behind."""
+    put_right(four_nodes)
+    prepare_job(four_nodes)
     yield four_nodes
     four_nodes.on("head", "scancel", "--user=researcher")
 
 
-SURVIVE = {"warning": 40, "grace": 20, "attempts": 9}
+SURVIVE = {"warning": 40, "grace": 15, "attempts": 9}
 
 
-def test_a_lost_gpu_that_kills_a_rank(lab: Lab) -> None:
-    lab.told("head", "fleetward", "autopilot", "mode", "gpu-off-bus", "auto")
-    training = submitted(lab, time="00:30:00", survive=SURVIVE)
-    gpu: Gpu = any_gpu_of(lab, training.job)
+def test_a_lost_gpu_that_kills_a_rank(whole: Lab) -> None:
+    whole.told("head", "fleetward", "autopilot", "mode", "gpu-off-bus", "auto")
+    training = submitted(whole, time="00:30:00", survive=SURVIVE)
+    gpu: Gpu = any_gpu_of(whole, training.job)
     try:
-        break_gpu(lab, gpu)
+        break_gpu(whole, gpu)
         training.completes(["gpu_fault", "completed"])
         first = training.why()["attempts"][0]
         assert first["verdict"]["nodes"] == [gpu.node]
         assert any(f"{gpu.node} GPU {gpu.index}: XID 79" in line for line in first["verdict"]["evidence"])
     finally:
-        mend(lab, gpu.node)
-        lab.told("head", "fleetward", "autopilot", "mode", "gpu-off-bus", "propose")
-    wait_for(lambda: node(lab, gpu.node)["state"] == ["IDLE"], 180, "the node back in service")
+        mend(whole, gpu.node)
+        whole.told("head", "fleetward", "autopilot", "mode", "gpu-off-bus", "propose")
+    wait_for(lambda: node(whole, gpu.node)["state"] == ["IDLE"], 180, "the node back in service")
 
 
-def test_a_killed_slurmd(lab: Lab) -> None:
-    training = submitted(lab, time="00:30:00", survive=SURVIVE)
+def test_a_killed_slurmd(whole: Lab) -> None:
+    training = submitted(whole, time="00:30:00", survive=SURVIVE)
     lost = training.nodes[1]
-    lab.told(lost, "systemctl", "kill", "--signal=KILL", "slurmd")
-    lab.told(lost, "systemctl", "stop", "slurmd")
+    whole.told(lost, "systemctl", "kill", "--signal=KILL", "slurmd")
+    whole.told(lost, "systemctl", "stop", "slurmd")
     try:
         training.completes(["node_failure", "completed"])
     finally:
-        lab.told(lost, "systemctl", "start", "slurmd")
+        whole.told(lost, "systemctl", "start", "slurmd")
 
 
-def test_a_killed_slurmctld(lab: Lab) -> None:
+def test_a_killed_slurmctld(whole: Lab) -> None:
     """The job lives on; nothing is lost, so there is nothing to resume from."""
-    training = submitted(lab, time="00:30:00", survive=SURVIVE)
-    lab.told("head", "systemctl", "kill", "--signal=KILL", "slurmctld")
-    lab.told("head", "systemctl", "restart", "slurmctld")
-    wait_for(lambda: accounted(lab, training.job)[0] == "COMPLETED", PATIENCE, "the job completed")
+    training = submitted(whole, time="00:30:00", survive=SURVIVE)
+    whole.told("head", "systemctl", "kill", "--signal=KILL", "slurmctld")
+    whole.told("head", "systemctl", "restart", "slurmctld")
+    wait_for(lambda: accounted(whole, training.job)[0] == "COMPLETED", PATIENCE, "the job completed")
     wait_for(lambda: training.causes() == ["completed"], 60, "one attempt, completed")
-    assert result(lab)["restarts"] == 0
+    assert result(whole)["restarts"] == 0
 
 
-def test_a_preemption(lab: Lab) -> None:
-    training = submitted(lab, time="00:30:00", survive=SURVIVE, qos="low")
+def test_a_preemption(whole: Lab) -> None:
+    training = submitted(whole, time="00:30:00", survive=SURVIVE, qos="low")
     urgent = ("--qos=high", "--account=research", "--nodes=4", "--gpus-per-node=8", "--time=5", "--output=/dev/null")
-    lab.told("head", "sbatch", *urgent, "--chdir=/tmp", "--wrap=sleep 5", user="researcher")
+    whole.told("head", "sbatch", *urgent, "--chdir=/tmp", "--wrap=sleep 5", user="researcher")
     training.completes(["preempted", "completed"])
 
 
-def test_a_time_limit(lab: Lab) -> None:
+def test_a_time_limit(whole: Lab) -> None:
     """The job takes longer than its limit, so that it is warned, saves and goes on."""
-    training = submitted(lab, time="00:01:00", survive=SURVIVE)
+    training = submitted(whole, time="00:01:00", survive=SURVIVE)
 
     def done() -> bool:
         training.hurry()
-        return accounted(lab, training.job)[0] == "COMPLETED"
+        return accounted(whole, training.job)[0] == "COMPLETED"
 
     wait_for(done, 2 * PATIENCE, "the job completed")
     causes = training.causes()
     assert len(causes) >= 2
     assert causes == ["time_limit"] * (len(causes) - 1) + ["completed"]
-    assert result(lab)["resumed_from_step"] > 0
+    assert result(whole)["resumed_from_step"] > 0

@@ -1,10 +1,12 @@
 """Whole answers: nothing that a user can write into a job changes what is read of another."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetward.slurm import parse_listings
 from fleetward.slurm.answers import NodeGpus
+from fleetward.slurm.client import NoEstimateError
 
 SEPARATOR = "~0123456789ab~"
 
@@ -139,3 +141,42 @@ HELD = (
 )
 def test_no_name_changes_which_gpus_a_job_holds(name: str) -> None:
     assert parse_listings.job_gpus(SHOWN.replace("{name}", name), name) == HELD
+
+
+def test_an_estimate_is_the_last_line_that_is_one() -> None:
+    told = parse_listings.estimate(
+        "sbatch: lua: hello\n"
+        "sbatch: Job 7 to start at 1795866400 using 2 processors on nodes gpu001 in partition debug\n"
+        "sbatch: Job 7 to start at 1795866500 using 16 processors on nodes gpu[001-002] in partition gpu\n"
+    )
+    assert told.starts_at.timestamp() == 1795866500
+    assert (told.cpus, told.nodes, told.partition) == (16, ("gpu001", "gpu002"), "gpu")
+
+
+@pytest.mark.parametrize("text", ["", "x" * 400, "Job 7 to start at soon using 2 processors on nodes a in partition b"])
+def test_what_is_no_estimate_is_shown_at_its_end(text: str) -> None:
+    with pytest.raises(NoEstimateError) as caught:
+        parse_listings.estimate(text)
+    assert str(caught.value) == f"sbatch: not an estimate: {text[-300:]}"
+
+
+def test_the_gpus_of_a_job_are_read_up_to_the_free_text_behind_them() -> None:
+    shown = (
+        "JobId=7 JobName=x\n   Nodes=gpu[001-002] CPU_IDs=0-1 Mem=0 GRES=gpu:h100:2(IDX:0-1)\n   Nodes=gpu003 CPU_IDs=0"
+        " Mem=0 GRES=\n   MinCPUsNode=1\n   Comment=\n     Nodes=gpu009 CPU_IDs=0 Mem=0 GRES=gpu:h100:1(IDX:0)\n"
+    )
+    assert parse_listings.job_gpus(shown, "x") == (
+        NodeGpus("gpu001", "h100", (0, 1)),
+        NodeGpus("gpu002", "h100", (0, 1)),
+    )
+
+
+def test_what_only_a_jobs_page_tells_is_read() -> None:
+    values = {"JobArrayID": "12", "JobID": "12", "State": "FAILED", "NumNodes": "1", "NumCPUs": "8", "RestartCnt": "0"}
+    more = {"StdOut": "%x.log", "StdErr": "(null)", "exit_code": "3:15", "ExcNodes": "gpu[007-008]", "ReqNodes": ""}
+    record = {**dict.fromkeys(parse_listings.DETAIL_FIELDS, ""), **values, **more, "Dependency": "(null)"}
+    text = SEPARATOR.join(record.values()) + SEPARATOR + "\n"
+    (detail,), unread = parse_listings.job(text, SEPARATOR)
+    assert unread == ()
+    assert (detail.exit_code, detail.exit_signal, detail.dependency) == (3, 15, "")
+    assert (detail.output, detail.error, detail.excluded, detail.wanted) == ("%x.log", "", ("gpu007", "gpu008"), ())
