@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetward.exporters.events.faults import Source, XidEvent
-from fleetward.exporters.events.recent import SAME_WITHIN_SECONDS, RecentFaults
+from fleetward.exporters.events.recent import PARENT_WITHIN_SECONDS, SAME_WITHIN_SECONDS, RecentFaults
 
 LOST = XidEvent(3, "GPU-3", 79)
 
@@ -92,3 +92,26 @@ def test_there_are_at_least_as_many_faults_as_the_most_talkative_source_tells_of
         counts.add(LOST, source, at)
     most = max((sum(1 for _, other in told if other is source) for source in Source), default=0)
     assert most <= counts.count <= len(told)
+
+
+def test_the_bounds_of_time_are_within() -> None:
+    recent = RecentFaults()
+    recent.begin(LOST, "a", 10.0, {Source.KERNEL})
+    assert recent.told_before(LOST, Source.NVML, 10.0 - SAME_WITHIN_SECONDS) == "a"  # its clock is behind
+    assert recent.told_before(LOST, Source.NVML, 10.0 - SAME_WITHIN_SECONDS - 0.1) is None
+    assert recent.told_before(LOST, Source.NVML, 10.0 + SAME_WITHIN_SECONDS) == "a"
+    assert recent.earlier(LOST, 10.0 + PARENT_WITHIN_SECONDS) == {79: "a"}
+    assert recent.earlier(LOST, 10.0 + PARENT_WITHIN_SECONDS + 0.1) == {}
+    recent.begin(LOST, "b", 10.0 + SAME_WITHIN_SECONDS, {Source.KERNEL})
+    assert recent.told_before(LOST, Source.NVML, 10.0 + SAME_WITHIN_SECONDS) == "a"  # not forgotten yet
+    assert recent.told_before(LOST, Source.NVML, 10.1 + SAME_WITHIN_SECONDS) == "b"
+
+
+def test_a_source_that_tells_of_a_later_fault_will_not_tell_of_those_before() -> None:
+    recent = RecentFaults()
+    for key, at in (("a", 10.0), ("b", 10.1), ("c", 10.2)):
+        recent.begin(LOST, key, at, {Source.KERNEL})
+    recent.again(LOST, "b", Source.NVML)
+    assert recent.told_before(LOST, Source.NVML, 10.3) == "c"
+    recent.again(LOST, "gone", Source.NVML)
+    assert recent.told_before(LOST, Source.NVML, 10.3) is None
