@@ -1,9 +1,8 @@
 #!/bin/sh
-# Starts a slurmctld in this container with $1 cloud nodes of 8 GPUs and $3 jobs, which are all held, or all allocated,
-# as $2 says. No slurmd stands behind the nodes: powering one up is a command that does nothing, so that an allocated job
-# waits for its node to come up.
+# Starts a slurmctld in this container with $1 cloud nodes of 8 GPUs and $2 jobs, all held. No slurmd stands behind the
+# nodes: powering one up is a command that does nothing.
 set -eu
-nodes=$1 queue=$2 jobs=$3
+nodes=$1 jobs=$2
 
 ip=$(hostname -i | cut -d' ' -f1)
 head=$(hostname -s)
@@ -42,7 +41,6 @@ ResumeTimeout=65000
 TreeWidth=65533
 MaxJobCount=200000
 MessageTimeout=60
-SchedulerParameters=default_queue_depth=100000,sched_interval=2,max_sched_time=60
 NodeName=node[0001-$nodes] CPUs=64 RealMemory=1000000 Gres=gpu:h100:8 State=CLOUD
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=debug Nodes=node[0001-0008] MaxTime=01:00:00 State=UP
@@ -56,17 +54,6 @@ for _ in $(seq 100); do
 done
 
 printf '#!/bin/sh\nsleep 1\n' > /tmp/job.sh
-if [ "$queue" = allocated ]; then
-  for array in $(seq $((jobs / 1000))); do
-    sbatch --quiet --array=0-999 --job-name="sweep $array" --ntasks=1 --mem=1G --output=/dev/null --time=$((array % 48 + 1)):00:00 /tmp/job.sh
-  done
-  for _ in $(seq 600); do
-    if [ "$(squeue --noheader --states=configuring,running | wc -l)" -ge "$jobs" ]; then exit 0; fi
-    sleep 1
-  done
-  echo "only $(squeue --noheader --states=configuring,running | wc -l) of $jobs jobs have nodes after 10 minutes" >&2
-  exit 1
-fi
 # The number decides name, size and time limit, so that no two jobs in a row are the same.
 # shellcheck disable=SC2016 # n is of the shell that submits
 submit='n={}; sbatch --quiet --hold --parsable --job-name="train $n" --ntasks=1 --cpus-per-task=8 --mem=1G --output=/dev/null \

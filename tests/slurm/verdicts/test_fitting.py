@@ -72,3 +72,45 @@ def test_what_a_job_asks_for_is_spread_over_its_nodes() -> None:
 def test_a_node_that_is_not_listed_is_not_counted() -> None:
     (room,) = rooms(replace(NEEDS, nodes=1), (node("other"),), (GPU,))
     assert room.able == ()
+
+
+def test_bounds_themselves_are_allowed_and_a_lack_of_one_is_not() -> None:
+    exact = replace(GPU, time_limit=3600, most_nodes=2, least_nodes=2)
+    assert refusal(NEEDS, exact) == ""
+    assert refusal(replace(NEEDS, seconds=3601), exact) == "allows 60 minutes, it asks for 60"
+    assert refusal(replace(NEEDS, seconds=None), replace(GPU, time_limit=0)) == ""
+    assert refusal(NEEDS, replace(GPU, time_limit=0)) == "allows 0 minutes, it asks for 60"
+
+
+def test_a_node_with_just_enough_is_enough_and_one_with_less_is_not() -> None:
+    just = having("gpu001", "MIXED", used=6)
+    partition = replace(GPU, nodes=("gpu001",))
+    for kind in ("h100", "gpu"):
+        (room,) = rooms(replace(NEEDS, nodes=1, gpus={kind: 2}, cpus=16), (just,), (partition,))
+        assert room.free == ("gpu001",)
+        (room,) = rooms(replace(NEEDS, nodes=1, gpus={kind: 3}, cpus=16), (just,), (partition,))
+        assert room.free == ()
+        (room,) = rooms(replace(NEEDS, nodes=1, gpus={kind: 2}, cpus=17), (just,), (partition,))
+        assert room.free == ()
+    (room,) = rooms(
+        replace(NEEDS, nodes=1, gpus={}, cpus=1), (replace(just, gpus={}, gpus_allocated={}),), (partition,)
+    )
+    assert room.free == ("gpu001",)
+    (room,) = rooms(replace(NEEDS, nodes=1, gpus={"gpu": 1}, cpus=1), (replace(just, gpus={}),), (partition,))
+    assert (room.able, room.free) == ((), ())
+
+
+def test_the_smallest_smaller_job_has_one_gpu_and_one_processor() -> None:
+    nodes = (having("gpu001", "MIXED", used=7),)
+    partition = replace(GPU, nodes=("gpu001",))
+    assert smaller(replace(NEEDS, nodes=1, gpus={"h100": 8}, cpus=4), nodes, partition) == replace(
+        NEEDS, nodes=1, gpus={"h100": 1}, cpus=1
+    )
+    assert smaller(replace(NEEDS, nodes=1, gpus={"h100": 1}, cpus=64), nodes, partition) is None
+    both = replace(NEEDS, nodes=1, gpus={"h100": 4, "gpu": 4})
+    assert smaller(both, nodes, partition) is None
+
+
+def test_a_job_without_nodes_asks_for_one() -> None:
+    found = needs_of(replace(job("12"), node_count=0, gpus={"gpu": 3}, cpus=5))
+    assert (found.nodes, found.gpus, found.cpus) == (1, {"gpu": 3}, 5)
