@@ -114,3 +114,14 @@ def test_the_smallest_smaller_job_has_one_gpu_and_one_processor() -> None:
 def test_a_job_without_nodes_asks_for_one() -> None:
     found = needs_of(replace(job("12"), node_count=0, gpus={"gpu": 3}, cpus=5))
     assert (found.nodes, found.gpus, found.cpus) == (1, {"gpu": 3}, 5)
+
+
+def test_one_gpu_less_one_type_too_few_and_all_processors() -> None:
+    node, partition = having("gpu001", "MIXED", used=5), replace(GPU, nodes=("gpu001",))
+    assert smaller(replace(NEEDS, nodes=1, gpus={"h100": 4}, cpus=4), (node,), partition) == replace(
+        NEEDS, nodes=1, gpus={"h100": 3}, cpus=3
+    )
+    (room,) = rooms(replace(NEEDS, nodes=1, gpus={"a100": 1}, cpus=1), (node,), (partition,))
+    assert room.able == ()
+    (room,) = rooms(replace(NEEDS, nodes=1, gpus={"h100": 1}, cpus=64), (node,), (partition,))
+    assert (room.able, room.free) == (("gpu001",), ())
