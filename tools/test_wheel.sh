@@ -12,7 +12,7 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$work"/dist/fleetward-*.whl
 ln -s "$PWD/.venv/bin/promtool" "$work/venv/bin/promtool" # no package: tools/setup.sh fetched it
 mkdir "$work/elsewhere"
-cp -r tests pyproject.toml "$work/elsewhere"
+cp -r tests docs pyproject.toml "$work/elsewhere" # tests hold the guides against the command
 cd "$work/elsewhere"
 where=$("$work/venv/bin/python" -c 'import fleetward; print(fleetward.__file__)')
 case "$where" in
