@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleetward.model.claims import Claim, ClaimClass
+from fleetward.model.errors import FleetwardError
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.slurm.accounting import Attempt
@@ -183,6 +184,35 @@ class PlayedSlurm:
     def ping(self) -> tuple[Controller, ...]:
         self._fail()
         return (Controller("head", True),)
+
+
+@dataclass
+class CountingSlurm(PlayedSlurm):
+    """Counts questions; each takes a while, and can fail."""
+
+    now: float = 1000.0
+    takes: float = 0.0
+    asked: list[str] = field(default_factory=list)
+    errors: dict[str, FleetwardError] = field(default_factory=dict)
+
+    def ask(self, name: str) -> None:
+        """Count a question, and fail where it is to."""
+        self.asked.append(name)
+        self.now += self.takes
+        if name in self.errors:
+            raise self.errors[name]
+
+    def nodes(self) -> Listing[Node]:
+        self.ask("nodes")
+        return super().nodes()
+
+    def jobs(self) -> Listing[Job]:
+        self.ask("jobs")
+        return super().jobs()
+
+    def partitions(self) -> Listing[Partition]:
+        self.ask("partitions")
+        return super().partitions()
 
 
 @dataclass

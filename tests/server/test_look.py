@@ -1,48 +1,24 @@
 """What the daemon asks Slurm, and when; what it keeps of the last picture, and what runs learn from it."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
-from played_slurm import PlayedClock, PlayedSlurm, job, node
+from played_slurm import CountingSlurm, PlayedClock, job, node
 
-from fleetward.model.errors import FleetwardError
 from fleetward.server.look import QUEUE_INTEREST, SLURM_SECONDS, SeenQueue, SlurmLook, SlurmLooker, slurm_trouble
 from fleetward.server.watch import LONGEST_PAUSE, Interest, Reading, Source
-from fleetward.slurm.answers import Job, JobDetail, Listing, Node, NodeGpus, Partition
+from fleetward.slurm.answers import JobDetail, NodeGpus
 from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.slurm.looking import PARTITIONS_SECONDS
 
 
 @dataclass
-class CountingSlurm(PlayedSlurm):
-    """Counts questions; each takes a while, and can fail."""
-
-    now: float = 1000.0
-    takes: float = 0.0
-    asked: list[str] = field(default_factory=list)
-    errors: dict[str, FleetwardError] = field(default_factory=dict)
-
-    def _ask(self, name: str) -> None:
-        self.asked.append(name)
-        self.now += self.takes
-        if name in self.errors:
-            raise self.errors[name]
-
-    def nodes(self) -> Listing[Node]:
-        self._ask("nodes")
-        return super().nodes()
-
-    def jobs(self) -> Listing[Job]:
-        self._ask("jobs")
-        return super().jobs()
-
-    def partitions(self) -> Listing[Partition]:
-        self._ask("partitions")
-        return super().partitions()
+class HoldingSlurm(CountingSlurm):
+    """Every job holds one GPU."""
 
     def job(self, job_id: str) -> JobDetail:
-        self._ask(f"job {job_id}")
+        self.ask(f"job {job_id}")
         return replace(super().job(job_id), gpus=(NodeGpus("gpu001", "h100", (0,)),))
 
 
@@ -50,7 +26,7 @@ class Watched:
     """A played Slurm with its source, two interests, and one clock for all."""
 
     def __init__(self) -> None:
-        self.slurm = CountingSlurm(PlayedClock())
+        self.slurm = HoldingSlurm(PlayedClock())
         self.slurm.add(node("gpu001"), job(7, "gpu001"))
         self.interest, self.queue_interest = Interest(self.clock), Interest(self.clock, QUEUE_INTEREST)
         self.source = Source(

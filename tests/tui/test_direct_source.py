@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from played_slurm import PlayedClock, PlayedSlurm, job, node
+from played_slurm import CountingSlurm, PlayedClock, job, node
 
-from fleetward.model.errors import FleetwardError
 from fleetward.server.client import DaemonClient
-from fleetward.slurm.answers import Job, Listing, Node, Partition, Submitted
+from fleetward.slurm.answers import Submitted
 from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError, SlurmRefusedError
 from fleetward.tui.daemon_source import DaemonSource
 from fleetward.tui.direct_source import LONGEST_PAUSE, DirectSource
@@ -21,39 +20,17 @@ ALL = ("nodes", "jobs", "partitions")
 
 
 @dataclass
-class Slurm(PlayedSlurm):
-    """Counts questions; each takes a while, and can fail."""
+class Slurm(CountingSlurm):
+    """Counts how often it is opened and closed, too."""
 
-    now: float = 1000.0
-    takes: float = 0.0
-    asked: list[str] = field(default_factory=list)
-    errors: dict[str, FleetwardError] = field(default_factory=dict)
     opened: int = 0
     closed: int = 0
 
-    def _ask(self, name: str) -> None:
-        self.asked.append(name)
-        self.now += self.takes
-        if name in self.errors:
-            raise self.errors[name]
-
-    def nodes(self) -> Listing[Node]:
-        self._ask("nodes")
-        return super().nodes()
-
-    def jobs(self) -> Listing[Job]:
-        self._ask("jobs")
-        return super().jobs()
-
-    def partitions(self) -> Listing[Partition]:
-        self._ask("partitions")
-        return super().partitions()
-
     def cancel(self, job_id: str) -> None:
-        self._ask("cancel")
+        self.ask("cancel")
 
     def submit(self, script: str, working_directory: Path) -> Submitted:
-        self._ask("submit")
+        self.ask("submit")
         return Submitted("8", self.backend)
 
     @contextmanager
