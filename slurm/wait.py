@@ -20,6 +20,18 @@ ACCOUNTING_LAG = 30.0
 _MAY_RETURN = frozenset({"NODE_FAIL", "PREEMPTED"})
 
 
+def is_another(before: Job, now: Job) -> bool:
+    """Say whether a job only has the number of the one that was seen before; a requeue counts restarts up."""
+    if now.restarts > before.restarts:
+        return False
+    return now.restarts < before.restarts or now.submitted_at != before.submitted_at
+
+
+def has_ended(before: Job | None, now: Job) -> bool:
+    """Say whether a job has ended for good; where Slurm may bring it back, a second look must see the same end."""
+    return now.ended and (now.state not in _MAY_RETURN or (before is not None and before.state == now.state))
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Time as the waiting sees it, in seconds."""
@@ -56,25 +68,18 @@ def wait_for_end(client: SlurmClient, job_id: str, clock: Clock, note: Callable[
             note(f"{error}; waiting on")
             job = None
         if job is not None:
-            _check_same(seen, job)
+            if seen is not None and is_another(seen, job):
+                raise FleetwardError(
+                    f"job {job.id} is another one now ({job.name!r}): slurmctld lost the first and gave its number out"
+                    " again; submit once more"
+                )
             if seen is None or job.state != seen.state:
                 note(f"job {job_id} is {job.state}" + (f" ({job.reason})" if job.reason else ""))
-            if job.ended and (job.state not in _MAY_RETURN or (seen is not None and seen.state == job.state)):
+            if has_ended(seen, job):
                 return Ending(job.state, _final_record(client, job_id, clock))
             seen = job
         clock.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
-
-
-def _check_same(seen: Job | None, job: Job) -> None:
-    """Refuse a job that only has the number of the one that is waited for; a requeue counts restarts up."""
-    if seen is None or job.restarts > seen.restarts:
-        return
-    if job.restarts < seen.restarts or job.submitted_at != seen.submitted_at:
-        raise FleetwardError(
-            f"job {job.id} is another one now ({job.name!r}): slurmctld lost the first and gave its number out again;"
-            " submit once more"
-        )
 
 
 def _gone(client: SlurmClient, job_id: str, clock: Clock) -> Ending:

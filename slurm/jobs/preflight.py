@@ -14,7 +14,7 @@ from fleetward.slurm.jobs.spec import JobSpec
 from fleetward.slurm.jobs.spec_checks import Complaint
 from fleetward.slurm.jobs.spec_fields import seconds_of
 from fleetward.slurm.parse import UNTYPED
-from fleetward.slurm.verdicts.fitting import Needs, Room, rooms, smaller
+from fleetward.slurm.verdicts.fitting import Needs, Room, refusals, rooms, smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ def preflight(spec: JobSpec, user: str, cluster: Cluster) -> Preflight:
     complaints = [*_names(spec, partition, cluster, associations), *_bounds(spec, needs, associations, cluster.qos)]
     room = less = None
     if partition is not None:
-        complaints += _in_partition(spec, needs, partition, cluster.nodes)
+        complaints += [(name, f"partition {partition.name} {why}") for name, why in refusals(needs, partition)]
+        complaints += _hardware(spec, needs, partition, cluster.nodes)
         room = rooms(needs, cluster.nodes, (partition,))[0] if cluster.nodes else None
         less = None if room is None or room.holds(needs) else smaller(needs, cluster.nodes, partition)
     share = next((one for one in cluster.shares if (one.user, one.account) == (user, account)), None)
@@ -69,7 +70,8 @@ def needs_of_spec(spec: JobSpec, partition: Partition | None = None, account: st
     seconds = seconds_of(spec.time) if spec.time is not None else None
     if seconds is None and partition is not None:
         seconds = partition.time_limit if partition.default_time is None else partition.default_time
-    return Needs(spec.nodes, gpus, spec.tasks_on_a_node * spec.cpus_per_task, seconds, account, spec.qos or "")
+    cpus = spec.tasks_on_a_node * spec.cpus_per_task
+    return Needs(spec.nodes, gpus, cpus, seconds, account, spec.qos or "", spec.reservation or "")
 
 
 def _partition(spec: JobSpec, partitions: Sequence[Partition]) -> Partition | None:
@@ -113,33 +115,6 @@ def _unknown(what: str, name: str | None, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{name} is no {what}; there are {names}{hint}"
-
-
-def _in_partition(spec: JobSpec, needs: Needs, partition: Partition, nodes: Sequence[Node]) -> Iterator[Complaint]:
-    """Complain of what the partition does not allow, or has not."""
-    name = partition.name
-    if partition.state != "UP":
-        yield ("partition", f"{name} is {partition.state}")
-    if partition.reservation_only and spec.reservation is None:
-        yield ("reservation", f"is needed in partition {name}")
-    if partition.time_limit is not None and (needs.seconds or 0) > partition.time_limit:
-        yield (
-            "time",
-            f"{spec.time} is more than the {partition.time_limit // 60} minutes that partition {name} allows",
-        )
-    if partition.most_nodes is not None and spec.nodes > partition.most_nodes:
-        yield ("nodes", f"is {spec.nodes}, and partition {name} allows {partition.most_nodes}")
-    if spec.nodes < partition.least_nodes:
-        yield ("nodes", f"is {spec.nodes}, and partition {name} wants {partition.least_nodes} at least")
-    if needs.account and partition.accounts and needs.account not in partition.accounts:
-        yield ("account", f"{needs.account} may not use partition {name}; it takes {', '.join(partition.accounts)}")
-    if needs.account in partition.accounts_denied:
-        yield ("account", f"{needs.account} may not use partition {name}")
-    if needs.qos and partition.allowed_qos and needs.qos not in partition.allowed_qos:
-        yield ("qos", f"{needs.qos} may not use partition {name}; it takes {', '.join(partition.allowed_qos)}")
-    if needs.qos in partition.qos_denied:
-        yield ("qos", f"{needs.qos} may not use partition {name}")
-    yield from _hardware(spec, needs, partition, nodes)
 
 
 def _hardware(spec: JobSpec, needs: Needs, partition: Partition, nodes: Sequence[Node]) -> Iterator[Complaint]:

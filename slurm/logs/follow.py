@@ -7,7 +7,7 @@ from pathlib import Path
 from fleetward.slurm.answers import Job
 from fleetward.slurm.client import NoSuchJobError, SlurmOutOfReachError
 from fleetward.slurm.logs.tail import News, Tail
-from fleetward.slurm.wait import Clock
+from fleetward.slurm.wait import Clock, has_ended, is_another
 
 LOOK_SECONDS = 0.5
 """Between two looks at the files."""
@@ -16,9 +16,6 @@ LONGEST_PAUSE = 10.0
 """Between two questions to Slurm, in seconds; the first ones come sooner."""
 SHARE_OF_TIME = 0.2
 """At most so much of the time goes into questions: the files are not looked at meanwhile."""
-
-# Slurm may put such a job back into the queue a moment later.
-_MAY_RETURN = frozenset({"NODE_FAIL", "PREEMPTED"})
 
 
 @dataclass(slots=True)
@@ -59,12 +56,12 @@ class Watch:
             self.note("Slurm answers again")
         self._away = False
         before, self._seen = self._seen, job
-        if before is not None and _is_another(before, job):
+        if before is not None and is_another(before, job):
             self.note(f"job {job.id} is another one now ({job.name!r}): slurmctld gave its number out again")
             return True
         if before is None or (before.state, before.restarts) != (job.state, job.restarts):
             self.note(_words(before, job))
-        return job.ended and (job.state not in _MAY_RETURN or (before is not None and before.state == job.state))
+        return has_ended(before, job)
 
 
 def follow(logs: Sequence[Tail], watch: Watch) -> Iterator[tuple[Path, bytes]]:
@@ -92,13 +89,6 @@ def _told(log: Tail, news: News, note: Callable[[str], None]) -> Iterator[tuple[
         yield log.path, news.data
     if news.happened:
         note(f"{log.path} {news.happened}")
-
-
-def _is_another(before: Job, now: Job) -> bool:
-    """Say whether a job only has the number of the one that was followed; a requeue counts restarts up."""
-    if now.restarts > before.restarts:
-        return False
-    return now.restarts < before.restarts or now.submitted_at != before.submitted_at
 
 
 def _words(before: Job | None, now: Job) -> str:

@@ -4,10 +4,10 @@ Only what the picture holds is looked at: state, GPUs, CPUs and the partition's 
 are not, and nobody else's place in the queue: a node that is free may be kept for a job of higher priority.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleetward.slurm.answers import Job, Node, Partition
+from fleetward.slurm.answers import JobDetail, Node, Partition
 from fleetward.slurm.parse import UNTYPED
 
 _WORKING = frozenset({"IDLE", "MIXED", "ALLOCATED", "COMPLETING"})
@@ -40,6 +40,7 @@ class Needs:
     """Its time limit; None where it asks for none."""
     account: str = ""
     qos: str = ""
+    reservation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,12 @@ class Room:
         return not self.refuses and len(self.free) >= needs.nodes
 
 
-def needs_of(job: Job) -> Needs:
+def needs_of(detail: JobDetail) -> Needs:
     """Return what a job asks for, spread evenly over its nodes."""
+    job = detail.job
     nodes = max(1, job.node_count)
     gpus = {kind: -(-count // nodes) for kind, count in job.gpus.items()}
-    return Needs(nodes, gpus, -(-job.cpus // nodes), job.time_limit, job.account, job.qos)
+    return Needs(nodes, gpus, -(-job.cpus // nodes), job.time_limit, job.account, job.qos, detail.reservation)
 
 
 def rooms(needs: Needs, nodes: Iterable[Node], partitions: Iterable[Partition]) -> tuple[Room, ...]:
@@ -92,29 +94,31 @@ def smaller(needs: Needs, nodes: Sequence[Node], partition: Partition) -> Needs 
     return None
 
 
-def refusal(needs: Needs, partition: Partition) -> str:
-    """Return why a partition does not take a job, with what it allows; empty where it does."""
+def refusals(needs: Needs, partition: Partition) -> Iterator[tuple[str, str]]:
+    """Yield the field, as a specification calls it, and what the partition allows, for all that it does not take.
+
+    The sentence goes on after the partition's name.
+    """
     if partition.state != "UP":
-        return f"is {partition.state}"
-    if partition.reservation_only:
-        return "takes jobs of a reservation only"
+        yield "partition", f"is {partition.state}"
+    if partition.reservation_only and not needs.reservation:
+        yield "reservation", "takes jobs of a reservation only"
     if partition.time_limit is not None and (needs.seconds or 0) > partition.time_limit:
-        return f"allows {partition.time_limit // 60} minutes, it asks for {(needs.seconds or 0) // 60}"
+        yield "time", f"allows {partition.time_limit // 60} minutes, it asks for {(needs.seconds or 0) // 60}"
     if partition.most_nodes is not None and needs.nodes > partition.most_nodes:
-        return f"allows {partition.most_nodes} nodes, it asks for {needs.nodes}"
+        yield "nodes", f"allows {partition.most_nodes} nodes, it asks for {needs.nodes}"
     if needs.nodes < partition.least_nodes:
-        return f"wants {partition.least_nodes} nodes at least, it asks for {needs.nodes}"
-    return _not_allowed("account", needs.account, partition.accounts, partition.accounts_denied) or _not_allowed(
-        "QOS", needs.qos, partition.allowed_qos, partition.qos_denied
-    )
+        yield "nodes", f"wants {partition.least_nodes} nodes at least, it asks for {needs.nodes}"
+    yield from _not_allowed("account", needs.account, partition.accounts, partition.accounts_denied)
+    yield from _not_allowed("qos", needs.qos, partition.allowed_qos, partition.qos_denied)
 
 
-def _not_allowed(what: str, name: str, allowed: tuple[str, ...], denied: tuple[str, ...]) -> str:
-    if not name:
-        return ""
-    if allowed and name not in allowed:
-        return f"does not take {what} {name}; it takes {', '.join(allowed)}"
-    return f"does not take {what} {name}" if name in denied else ""
+def _not_allowed(field: str, name: str, allowed: tuple[str, ...], denied: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    what = "QOS" if field == "qos" else field
+    if name and allowed and name not in allowed:
+        yield field, f"does not take {what} {name}; it takes {', '.join(allowed)}"
+    elif name and name in denied:
+        yield field, f"does not take {what} {name}"
 
 
 def _room(needs: Needs, partition: Partition, nodes: Mapping[str, Node]) -> Room:
@@ -122,7 +126,8 @@ def _room(needs: Needs, partition: Partition, nodes: Mapping[str, Node]) -> Room
     working = [node for node in able if node.state in _WORKING and not _AWAY & set(node.flags)]
     free = [node for node in working if node.state != "COMPLETING" and _has(node, needs, all_of_it=False)]
     names = tuple(tuple(node.name for node in chosen) for chosen in (able, working, free))
-    return Room(partition.name, refusal(needs, partition), *names)
+    _, refuses = next(refusals(needs, partition), ("", ""))
+    return Room(partition.name, refuses, *names)
 
 
 def _has(node: Node, needs: Needs, *, all_of_it: bool) -> bool:

@@ -33,6 +33,6 @@ def avoidable(
     names = tuple(name for name in wanted if name not in detail.wanted)
     off = {*names, *detail.excluded}
     own = [one for one in partitions if one.name in detail.job.partition.split(",")]
-    needs = replace(needs_of(detail.job), seconds=None)
+    needs = replace(needs_of(detail), seconds=None)
     left = {name for room in rooms(needs, nodes, own) for name in room.able if name not in off}
     return names if len(left) >= needs.nodes else ()

@@ -38,7 +38,7 @@ def judge_waiting(
 ) -> Waiting:
     """Return why a job waits; `priorities` are those of all jobs that wait, by Slurm's number."""
     job, reason = detail.job, reason_of(detail.job.reason or "None")
-    needs = needs_of(job)
+    needs = needs_of(detail)
     own = next((one for one in partitions if one.name in job.partition.split(",")), None)
     found = rooms(needs, nodes, partitions)
     here = next((room for room in found if own is not None and room.partition == own.name), None)

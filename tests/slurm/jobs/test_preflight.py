@@ -53,9 +53,9 @@ def test_a_job_that_fits_has_no_complaint_and_its_cost_is_told() -> None:
         (
             {"partition": "debug", "time": "00:20:00"},
             "time",
-            "is more than the 10 minutes that partition debug",
+            "partition debug allows 10 minutes, it asks for 20",
         ),
-        ({"partition": "debug", "nodes": 2}, "nodes", "is 2, and partition debug allows 1"),
+        ({"partition": "debug", "nodes": 2}, "nodes", "partition debug allows 1 nodes, it asks for 2"),
         ({"nodes": 9}, "nodes", "is 9, and partition gpu has 4"),
         ({"gpus_per_node": "h100:9"}, "gpus_per_node", "h100:9: 0 nodes of partition gpu have that"),
         ({"gpus_per_node": "b200:1"}, "gpus_per_node", "its nodes have GPUs a100:8, h100:8 and at most 64 CPUs"),
@@ -72,13 +72,13 @@ def test_a_field_is_named_with_what_is_allowed(fields: dict[str, object], field:
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"state": "DRAIN"}, "partition", "gpu is DRAIN"),
-        ({"reservation_only": True}, "reservation", "is needed in partition gpu"),
-        ({"least_nodes": 2}, "nodes", "is 1, and partition gpu wants 2 at least"),
-        ({"accounts": ("ops",)}, "account", "research may not use partition gpu; it takes ops"),
-        ({"accounts_denied": ("research",)}, "account", "research may not use partition gpu"),
-        ({"allowed_qos": ("small",)}, "qos", "normal may not use partition gpu; it takes small"),
-        ({"qos_denied": ("normal",)}, "qos", "normal may not use partition gpu"),
+        ({"state": "DRAIN"}, "partition", "partition gpu is DRAIN"),
+        ({"reservation_only": True}, "reservation", "partition gpu takes jobs of a reservation only"),
+        ({"least_nodes": 2}, "nodes", "partition gpu wants 2 nodes at least, it asks for 1"),
+        ({"accounts": ("ops",)}, "account", "partition gpu does not take account research; it takes ops"),
+        ({"accounts_denied": ("research",)}, "account", "partition gpu does not take account research"),
+        ({"allowed_qos": ("small",)}, "qos", "partition gpu does not take QOS normal; it takes small"),
+        ({"qos_denied": ("normal",)}, "qos", "partition gpu does not take QOS normal"),
     ],
 )
 def test_what_a_partition_does_not_take_is_told_by_field(changes: dict[str, object], field: str, words: str) -> None:

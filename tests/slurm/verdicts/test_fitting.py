@@ -6,7 +6,8 @@ import pytest
 from played_answers import GPU, NODES, having
 from played_slurm import job, node
 
-from fleetward.slurm.verdicts.fitting import Needs, needs_of, refusal, rooms, smaller
+from fleetward.slurm.answers import JobDetail
+from fleetward.slurm.verdicts.fitting import Needs, needs_of, refusals, rooms, smaller
 
 NEEDS = Needs(nodes=2, gpus={"h100": 8}, cpus=8, seconds=3600, account="research", qos="normal")
 
@@ -38,22 +39,32 @@ def test_a_partition_that_takes_it_now_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "field", "words"),
     [
-        ({}, ""),
-        ({"state": "DOWN"}, "is DOWN"),
-        ({"reservation_only": True}, "takes jobs of a reservation only"),
-        ({"time_limit": 600}, "allows 10 minutes, it asks for 60"),
-        ({"most_nodes": 1}, "allows 1 nodes, it asks for 2"),
-        ({"least_nodes": 4}, "wants 4 nodes at least, it asks for 2"),
-        ({"accounts": ("ops", "dev")}, "does not take account research; it takes ops, dev"),
-        ({"accounts_denied": ("research",)}, "does not take account research"),
-        ({"allowed_qos": ("high",)}, "does not take QOS normal; it takes high"),
-        ({"qos_denied": ("normal",)}, "does not take QOS normal"),
+        ({"state": "DOWN"}, "partition", "is DOWN"),
+        ({"reservation_only": True}, "reservation", "takes jobs of a reservation only"),
+        ({"time_limit": 600}, "time", "allows 10 minutes, it asks for 60"),
+        ({"most_nodes": 1}, "nodes", "allows 1 nodes, it asks for 2"),
+        ({"least_nodes": 4}, "nodes", "wants 4 nodes at least, it asks for 2"),
+        ({"accounts": ("ops", "dev")}, "account", "does not take account research; it takes ops, dev"),
+        ({"accounts_denied": ("research",)}, "account", "does not take account research"),
+        ({"allowed_qos": ("high",)}, "qos", "does not take QOS normal; it takes high"),
+        ({"qos_denied": ("normal",)}, "qos", "does not take QOS normal"),
     ],
 )
-def test_a_partition_says_why_it_does_not_take_it(changes: dict[str, object], words: str) -> None:
-    assert refusal(NEEDS, replace(GPU, **changes)) == words  # type: ignore[arg-type]
+def test_a_partition_says_why_it_does_not_take_it(changes: dict[str, object], field: str, words: str) -> None:
+    partition = replace(GPU, **changes)  # type: ignore[arg-type]
+    assert list(refusals(NEEDS, partition)) == [(field, words)]
+    assert rooms(NEEDS, NODES, (partition,))[0].refuses == words
+
+
+def test_everything_that_a_partition_does_not_take_is_told() -> None:
+    partition = replace(GPU, state="DOWN", most_nodes=1, time_limit=60)
+    assert [field for field, _ in refusals(NEEDS, partition)] == ["partition", "time", "nodes"]
+
+
+def test_a_job_of_a_reservation_is_taken_where_only_those_are() -> None:
+    assert list(refusals(replace(NEEDS, reservation="maintenance"), replace(GPU, reservation_only=True))) == []
 
 
 def test_the_largest_smaller_job_is_one_with_fewer_nodes_else_with_fewer_gpus() -> None:
@@ -65,7 +76,7 @@ def test_the_largest_smaller_job_is_one_with_fewer_nodes_else_with_fewer_gpus() 
 
 
 def test_what_a_job_asks_for_is_spread_over_its_nodes() -> None:
-    found = needs_of(replace(job("12"), node_count=2, gpus={"h100": 16}, cpus=17, time_limit=60))
+    found = needs_of(JobDetail(replace(job("12"), node_count=2, gpus={"h100": 16}, cpus=17, time_limit=60), ()))
     assert (found.nodes, found.gpus, found.cpus, found.seconds) == (2, {"h100": 8}, 9, 60)
 
 
@@ -76,10 +87,10 @@ def test_a_node_that_is_not_listed_is_not_counted() -> None:
 
 def test_bounds_themselves_are_allowed_and_a_lack_of_one_is_not() -> None:
     exact = replace(GPU, time_limit=3600, most_nodes=2, least_nodes=2)
-    assert refusal(NEEDS, exact) == ""
-    assert refusal(replace(NEEDS, seconds=3601), exact) == "allows 60 minutes, it asks for 60"
-    assert refusal(replace(NEEDS, seconds=None), replace(GPU, time_limit=0)) == ""
-    assert refusal(NEEDS, replace(GPU, time_limit=0)) == "allows 0 minutes, it asks for 60"
+    assert list(refusals(NEEDS, exact)) == []
+    assert list(refusals(replace(NEEDS, seconds=3601), exact)) == [("time", "allows 60 minutes, it asks for 60")]
+    assert list(refusals(replace(NEEDS, seconds=None), replace(GPU, time_limit=0))) == []
+    assert list(refusals(NEEDS, replace(GPU, time_limit=0))) == [("time", "allows 0 minutes, it asks for 60")]
 
 
 def test_a_node_with_just_enough_is_enough_and_one_with_less_is_not() -> None:
@@ -112,8 +123,8 @@ def test_the_smallest_smaller_job_has_one_gpu_and_one_processor() -> None:
 
 
 def test_a_job_without_nodes_asks_for_one() -> None:
-    found = needs_of(replace(job("12"), node_count=0, gpus={"gpu": 3}, cpus=5))
-    assert (found.nodes, found.gpus, found.cpus) == (1, {"gpu": 3}, 5)
+    found = needs_of(JobDetail(replace(job("12"), node_count=0, gpus={"gpu": 3}, cpus=5), (), reservation="mine"))
+    assert (found.nodes, found.gpus, found.cpus, found.reservation) == (1, {"gpu": 3}, 5, "mine")
 
 
 def test_one_gpu_less_one_type_too_few_and_all_processors() -> None:
