@@ -17,7 +17,7 @@ from fleetward.tui.source import Source
 from fleetward.tui.view import View
 
 if TYPE_CHECKING:
-    from fleetward.tui.desk import Desk
+    from fleetward.tui.desk import Desk, Hardware
 
 T = TypeVar("T")
 EVERY = 2.0
@@ -94,11 +94,13 @@ class FleetApp(App[None]):
         read_only: bool = False,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hardware: "Hardware" = lambda _job, _note: None,
         every: float = EVERY,
     ) -> None:
         """Show what `open_source` (called in a thread) tells, to `user`, who works in `folder`."""
         super().__init__()
         self.user, self.folder, self.read_only, self.now, self.wall = user, folder, read_only, now, wall
+        self.hardware = hardware
         self.picture = Picture()
         self._background = Background(self, open_source, now, every)
         self.notice = ("", "")

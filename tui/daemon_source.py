@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetward.model.claims import ClaimClass
 from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
@@ -12,6 +13,9 @@ from fleetward.model.runs import Run
 from fleetward.server.client import DaemonClient
 from fleetward.tui.direct_source import DirectSource
 from fleetward.tui.source import NoDaemonError
+
+if TYPE_CHECKING:
+    from fleetward.slurm.jobs.spec import JobSpec
 
 
 class DaemonSource:
@@ -88,6 +92,10 @@ class DaemonSource:
     def abort(self, run: int) -> Run:
         """End a run where it stands."""
         return self._client.abort(run)
+
+    def check(self, job: "JobSpec", script: str, working_directory: Path) -> tuple[str, ...]:
+        """Hold a job against the cluster, as this user sees it."""
+        return self._direct.check(job, script, working_directory)
 
     def submit(self, script: str, working_directory: Path) -> str:
         """Hand a batch script to Slurm; returns the job's id."""

@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fleetward.model.errors import FleetwardError
 from fleetward.tui.picture import Picture
 from fleetward.tui.source import Source
 
+if TYPE_CHECKING:
+    from fleetward.model.fleet import HardwareProfile
+    from fleetward.slurm.jobs.spec import JobSpec
+
 T = TypeVar("T")
+Hardware = Callable[["JobSpec", Callable[[str], None]], "HardwareProfile | None"]
+"""Which hardware a job will get, telling what it could not find out; reads files, so never in the thread that draws."""
 
 
 class Desk(Protocol):
@@ -23,6 +29,7 @@ class Desk(Protocol):
     """The sentence above the keys and its style."""
     now: Callable[[], float]
     wall: Callable[[], datetime]
+    hardware: Hardware
 
     def ask(self, wish: Callable[[Source], T], tell: Callable[[T | FleetwardError], None]) -> None:
         """Carry out a wish outside the thread that draws, and tell its answer in it."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetward.model.fleet_view import FleetView
 from fleetward.server.views import Parts, job_views, node_views, slurm_problems
@@ -14,6 +15,9 @@ from fleetward.slurm.backends import connect
 from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError
 from fleetward.slurm.looking import Looker
 from fleetward.slurm.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from fleetward.slurm.jobs.spec import JobSpec
 
 LEAST_SECONDS = 1.0
 """Between two looks; doubled with each that Slurm did not answer."""
@@ -60,6 +64,15 @@ class DirectSource:
             ages={name: round(age, 3) for name, age in ages.items()},
             problems=(*slurm_problems(snapshot), *self._notes[-1:]),
         )
+
+    def check(self, job: "JobSpec", script: str, working_directory: Path) -> tuple[str, ...]:
+        """Hold a job against the cluster; returns what to tell of it, what could not be checked among it."""
+        from fleetward.slurm.jobs.asking import checked, told
+
+        notes: list[str] = []
+        with self._lock:
+            found, estimate = checked(self._slurm(), job, script, working_directory, notes.append)
+        return (*told(found, estimate), *notes)
 
     def submit(self, script: str, working_directory: Path) -> str:
         """Hand a batch script in; returns the job's id."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
 from fleetward.model.errors import FleetwardError, UsageError
@@ -9,6 +10,9 @@ from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident, IncidentState
 from fleetward.model.runs import Run
 from fleetward.tui.source import NoDaemonError
+
+if TYPE_CHECKING:
+    from fleetward.slurm.jobs.spec import JobSpec
 
 
 class RecordedSource:
@@ -113,6 +117,12 @@ class RecordedSource:
     def abort(self, run: int) -> Run:
         """Remember the wish."""
         return _run(self._wish("abort", run))
+
+    def check(self, job: "JobSpec", script: str, working_directory: Path) -> tuple[str, ...]:
+        """Return what was given, or nothing to tell."""
+        self._check("check")
+        told = self.answers["check"](job, script, working_directory) if "check" in self.answers else ()
+        return told if isinstance(told, tuple) else ()
 
     def submit(self, script: str, working_directory: Path) -> str:
         """Remember the wish."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fleetward.model.daemon_views import IncidentView, NodeAnswer, RunbookView
 from fleetward.model.errors import OutOfReachError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident
 from fleetward.model.runs import Run
+
+if TYPE_CHECKING:
+    from fleetward.slurm.jobs.spec import JobSpec
 
 
 class NoDaemonError(OutOfReachError):
@@ -19,7 +22,7 @@ class Source(Protocol):
     """What a screen reads and asks for; called from threads, never from the one that draws.
 
     Every method raises FleetwardErrors that a person can read: OutOfReachError where nobody answers, RefusedError
-    where a guardrail says no. Only `submit` and `cancel` work without a daemon, on the user's own jobs.
+    where a guardrail says no. Only `check`, `submit` and `cancel` work without a daemon, on the user's own jobs.
     """
 
     def fleet(self) -> FleetView:
@@ -66,6 +69,12 @@ class Source(Protocol):
 
     def abort(self, run: int) -> Run:
         """End a run where it stands."""
+
+    def check(self, job: "JobSpec", script: str, working_directory: Path) -> tuple[str, ...]:
+        """Hold a job against the cluster; returns what a person wants to know of it before it is in the queue.
+
+        UnfitJobError names the fields that the cluster would refuse, or that would wait for ever.
+        """
 
     def submit(self, script: str, working_directory: Path) -> str:
         """Hand a batch script to Slurm as this user; returns the job's id."""

@@ -39,11 +39,8 @@ class Picture:
     @property
     def parts(self) -> Mapping[str, Part[object]]:
         """Return what is asked for by itself, by its name."""
-        snapshot = self.snapshot
         return {
-            "nodes": snapshot.nodes,
-            "jobs": snapshot.jobs,
-            "partitions": snapshot.partitions,
+            **self.snapshot.parts,
             "reservations": self.reservations,
             "shares": self.shares,
             "diagnostics": self.diagnostics,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetward.commands._daemon import not_installed, settings
+from fleetward.commands._daemon import not_installed
+from fleetward.commands._hardware import hardware_of
 from fleetward.commands._slurm import backend_option, slurm
 from fleetward.commands._table import echo_json, note, table
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.printable import length, printable
 
 if TYPE_CHECKING:
-    from fleetward.model.fleet import HardwareProfile
     from fleetward.slurm.client import SlurmClient
     from fleetward.slurm.jobs.spec import JobSpec
     from fleetward.slurm.wait import Ending
@@ -106,27 +106,11 @@ def _script(spec: Path, inventory: Path | None) -> "tuple[JobSpec, str]":
     except ModuleNotFoundError as error:
         raise not_installed(error) from error
     job = read_job_spec(spec)
-    return job, render(job, _profile(job, inventory))
-
-
-def _profile(job: "JobSpec", inventory: Path | None) -> "HardwareProfile | None":
-    """Return the hardware that the inventory declares; what was typed must be readable, what is set may be gone."""
-    from fleetward.commands._preflight import profile_of_nodes
-
-    if inventory is not None:
-        return profile_of_nodes(job, inventory)
-    usual = settings().daemon.inventory
-    if not job.nccl or not usual or not Path(usual).exists():
-        return None
-    try:
-        return profile_of_nodes(job, Path(usual))
-    except FleetwardError as error:
-        note(f"NCCL's variables are not set: {error}")
-        return None
+    return job, render(job, hardware_of(job, inventory, note))
 
 
 def _check(client: "SlurmClient", spec: Path, job: "JobSpec", script: str, where: Path, *, as_json: bool) -> None:
-    from fleetward.commands._preflight import checked, told
+    from fleetward.slurm.jobs.asking import checked, told
     from fleetward.slurm.jobs.spec import UnfitJobError
 
     try:

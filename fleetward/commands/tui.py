@@ -3,6 +3,7 @@
 import os
 import pwd
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from fleetward.commands._slurm import backend_option
 from fleetward.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from fleetward.model.fleet import HardwareProfile
+    from fleetward.slurm.jobs.spec import JobSpec
     from fleetward.tui.daemon_source import DaemonSource
 
 
@@ -40,7 +43,12 @@ def tui(socket: Path | None, read_only: bool, backend: str) -> None:
 
         return open_source(socket, backend)
 
-    FleetApp(open_source, user=_me(), folder=Path.cwd(), read_only=read_only).run()
+    def hardware(job: "JobSpec", note: Callable[[str], None]) -> "HardwareProfile | None":
+        from fleetward.commands._hardware import hardware_of
+
+        return hardware_of(job, None, note)
+
+    FleetApp(open_source, user=_me(), folder=Path.cwd(), read_only=read_only, hardware=hardware).run()
 
 
 def _me() -> str:

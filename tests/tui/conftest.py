@@ -17,6 +17,7 @@ from fleetward.model.fleet_view import DaemonStatus, FleetView, GpuView, JobView
 from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
 from fleetward.tui.app import FleetApp
+from fleetward.tui.desk import Hardware
 from fleetward.tui.recorded_source import RecordedSource
 
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -215,7 +216,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def open_app(tmp_path: Path, clock: Clock) -> Callable[..., FleetApp]:
-    def make(source: RecordedSource, *, read_only: bool = False, user: str = "alice") -> FleetApp:
+    def make(
+        source: RecordedSource, *, read_only: bool = False, user: str = "alice", hardware: Hardware = lambda *_: None
+    ) -> FleetApp:
         return FleetApp(
             lambda: source,
             user=user,
@@ -224,6 +227,7 @@ def open_app(tmp_path: Path, clock: Clock) -> Callable[..., FleetApp]:
             now=clock,
             wall=lambda: AT + timedelta(minutes=12),
             every=0.05,
+            hardware=hardware,
         )
 
     return make

@@ -3,18 +3,23 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from played_answers import GPU
 from played_slurm import CountingSlurm, PlayedClock, job, node
 
 from fleetward.server.client import DaemonClient
-from fleetward.slurm.answers import Submitted
+from fleetward.slurm.accounting import Association, Qos
+from fleetward.slurm.answers import Estimate, Listing, Partition, Share, Submitted
 from fleetward.slurm.client import SlurmClient, SlurmOutOfReachError, SlurmRefusedError
+from fleetward.slurm.jobs.spec import UnfitJobError, check_job
 from fleetward.tui.daemon_source import DaemonSource
 from fleetward.tui.direct_source import LONGEST_PAUSE, DirectSource
 from fleetward.tui.picture import Picture, take
 
+AT = datetime(2026, 12, 1, tzinfo=UTC)
 AWAY = SlurmOutOfReachError("no answer")
 ALL = ("nodes", "jobs", "partitions")
 
@@ -23,6 +28,7 @@ ALL = ("nodes", "jobs", "partitions")
 class Slurm(CountingSlurm):
     """Counts how often it is opened and closed, too."""
 
+    known: tuple[Partition, ...] = ()
     opened: int = 0
     closed: int = 0
 
@@ -32,6 +38,23 @@ class Slurm(CountingSlurm):
     def submit(self, script: str, working_directory: Path) -> Submitted:
         self.ask("submit")
         return Submitted("8", self.backend)
+
+    def partitions(self) -> Listing[Partition]:
+        self.ask("partitions")
+        return Listing(self.known, self.backend)
+
+    def qos(self) -> Listing[Qos]:
+        raise SlurmRefusedError("slurmdbd is away")
+
+    def associations(self) -> Listing[Association]:
+        return Listing((), self.backend)
+
+    def shares(self) -> Listing[Share]:
+        return Listing((), self.backend)
+
+    def estimate(self, script: str, working_directory: Path) -> Estimate:
+        self.ask("estimate")
+        return Estimate(AT, 1, ("gpu001",), "gpu")
 
     @contextmanager
     def open(self, choice: str, note: Callable[[str], None]) -> Iterator[SlurmClient]:
@@ -63,6 +86,19 @@ def test_one_look_tells_everything_and_each_part_has_its_age(slurm: Slurm, sourc
     assert fleet.problems == ("played answers",)
     source.close()
     assert (slurm.opened, slurm.closed) == (1, 1)
+
+
+def test_a_job_is_held_against_the_cluster_and_what_could_not_be_checked_is_told(
+    slurm: Slurm, source: DirectSource, tmp_path: Path
+) -> None:
+    job = check_job({"name": "x", "command": ["true"]})
+    told = source.check(job, "#!/bin/sh\n", tmp_path)
+    assert told[0].startswith("would start about")
+    assert told[-1] == "not checked: slurmdbd is away"
+    assert "submit" not in slurm.asked
+    slurm.known = (GPU,)
+    with pytest.raises(UnfitJobError, match="partition: gpuu is no partition; there are gpu"):
+        source.check(job.model_copy(update={"partition": "gpuu"}), "", tmp_path)
 
 
 def test_what_was_known_stays_while_slurm_is_away_and_says_why(slurm: Slurm, source: DirectSource) -> None:

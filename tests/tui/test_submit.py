@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from textual import events
 
+from fleetward.model.fleet import GpuProfile, HardwareProfile
 from fleetward.slurm.client import SlurmRefusedError
 from fleetward.slurm.jobs.script import render
-from fleetward.slurm.jobs.spec import read_job_spec
+from fleetward.slurm.jobs.spec import UnfitJobError, read_job_spec
 from fleetward.tui.app import FleetApp
 from fleetward.tui.recorded_source import RecordedSource
 from fleetward.tui.screens.submit import SubmitScreen
@@ -201,6 +202,51 @@ async def test_what_slurm_refuses_is_told_and_can_be_tried_again(
         del source.trouble["submit"]
         await pilot.press("ctrl+s")
         await shown(pilot, "submitted job 48")
+
+
+async def test_what_the_cluster_does_not_allow_stands_beside_its_field_and_nothing_is_submitted(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    source.trouble["check"] = UnfitJobError([("nodes", "partition gpu has 1"), ("time", "partition gpu allows 1")])
+    source.answers["submit"] = lambda *_: "49"
+    app = open_app(source)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+s")
+        await shown(pilot, "✗ nodes", "✗ time", "2 fields are wrong; nodes: partition gpu has 1")
+        assert source.wishes == []
+        del source.trouble["check"]
+        await pilot.press("ctrl+s")
+        await shown(pilot, "submitted job 49")
+
+
+async def test_a_check_tells_what_the_job_would_meet_and_submits_nothing(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    asked: list[object] = []
+    source.answers["check"] = lambda *words: (asked.append(words), ("would start now with \x1b[2J1 node",))[1]
+    app = open_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+t")
+        assert "\x1b" not in str(await shown(pilot, "would start now with", "1 node"))
+        job = read_job_spec(folder / "job.yaml")
+        assert (asked, source.wishes) == ([(job, render(job), folder)], [])
+
+
+async def test_the_script_has_nccls_variables_of_the_hardware_or_says_why_not(
+    open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path
+) -> None:
+    gpus = GpuProfile("h100", 8, "NVIDIA H100 80GB HBM3", 81559, "/dev/nvidia[0-7]")
+    profile = HardwareProfile("hgx", 2, 56, 2, 2_000_000, gpus)
+    app = open_app(source, hardware=lambda _job, note: (note("its links are not known"), profile)[1])
+    async with app.run_test(size=(100, 40)) as pilot:
+        await pilot.press("s")
+        await shown(pilot, "h100:8")
+        await pilot.press("ctrl+r")
+        await shown(pilot, "its links are not known", "NCCL_DEBUG=WARN")
 
 
 async def test_read_only_submits_nothing(open_app: OpenApp, source: RecordedSource, shown: Shown, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """A form over the job's specification: fields with their errors, the script as it would run, and the way in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import events
 from textual.binding import BindingType
@@ -16,10 +16,12 @@ from fleetward.slurm.jobs.spec import JobSpec, UnfitJobError, check_job, read_jo
 from fleetward.tui.job_form import FIELDS, document_of, texts_of
 from fleetward.tui.picture import Picture
 from fleetward.tui.screens.dialog import Reading
+from fleetward.tui.source import Source
 from fleetward.tui.text import Line, plain, plain_lines
 from fleetward.tui.view import Keys, View
 from fleetward.tui.widgets.chrome import OneLine
 
+T = TypeVar("T")
 USUAL = "job.yaml"
 """The file that is loaded where it lies in the user's folder."""
 _PATH = "path"
@@ -83,6 +85,7 @@ class SubmitScreen(View):
     KEYS: ClassVar[Keys] = (
         ("ctrl+s", "submit"),
         ("ctrl+r", "show script"),
+        ("ctrl+t", "check"),
         ("enter", "load file"),
         ("tab", "next field"),
         ("esc", "leave field"),
@@ -91,6 +94,7 @@ class SubmitScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         ("ctrl+s", "submit", "submit"),
         ("ctrl+r", "script", "show script"),
+        ("ctrl+t", "check", "check against the cluster"),
         ("escape", "leave", "leave field"),
         ("up", "app.focus_previous", "previous field"),
         ("down", "app.focus_next", "next field"),
@@ -177,10 +181,13 @@ class SubmitScreen(View):
             else:
                 self._complain([])
                 return job
+        self._complain_and_tell(complaints)
+        return None
+
+    def _complain_and_tell(self, complaints: Sequence[tuple[str, str]]) -> None:
         self._complain(complaints)
         field, why = complaints[0]
         self.desk.worry((f"{len(complaints)} fields are wrong; " if complaints[1:] else "") + f"{field}: {why}")
-        return None
 
     def _complain(self, complaints: Iterable[tuple[str, str]]) -> None:
         wrong = {field.partition(".")[0]: why for field, why in reversed(list(complaints))}
@@ -216,10 +223,50 @@ class SubmitScreen(View):
     def action_script(self) -> None:
         """Show the batch script as it would run; nothing is submitted."""
         job = self._ready()
-        if job is not None:
-            head = f"would run in {self._folder(job)}; nothing is submitted"
-            lines: list[Line] = [((plain(head), "bold"),), *(((line, ""),) for line in plain_lines(render(job)))]
-            self.app.push_screen(Reading("Batch script", lambda: lines))
+        if job is None:
+            return
+        head = f"would run in {self._folder(job)}; nothing is submitted"
+
+        def show(found: tuple[str, tuple[str, ...]]) -> None:
+            script, notes = found
+            self._read("Batch script", (head, *notes), script)
+
+        self.desk.ask(lambda _: self._script(job), lambda answer: self._answered(answer, show))
+
+    def action_check(self) -> None:
+        """Hold the job against the cluster and show what it would meet; nothing is submitted."""
+        job = self._ready()
+        if job is None:
+            return
+        folder = self._folder(job)
+        self.desk.tell("asking Slurm ...")
+
+        def check(source: Source) -> tuple[str, ...]:
+            script, notes = self._script(job)
+            return (*source.check(job, script, folder), *notes)
+
+        def show(told: tuple[str, ...]) -> None:
+            self._read("Check", told or ("nothing speaks against it",))
+
+        self.desk.ask(check, lambda answer: self._answered(answer, show))
+
+    def _script(self, job: JobSpec) -> tuple[str, tuple[str, ...]]:
+        """Return the batch script, and what is not in it; reads the inventory, so not in the thread that draws."""
+        notes: list[str] = []
+        return render(job, self.desk.hardware(job, notes.append)), tuple(notes)
+
+    def _read(self, title: str, head: Iterable[str], text: str = "") -> None:
+        lines: list[Line] = [*(((plain(one), "bold"),) for one in head), *(((line, ""),) for line in plain_lines(text))]
+        self.app.push_screen(Reading(title, lambda: lines))
+
+    def _answered(self, answer: T | FleetwardError, done: Callable[[T], None]) -> None:
+        """Go on with an answer; what speaks against the job stands beside its fields."""
+        if isinstance(answer, UnfitJobError):
+            self._complain_and_tell(answer.complaints)
+        elif isinstance(answer, FleetwardError):
+            self.desk.worry(str(answer))
+        else:
+            done(answer)
 
     def _folder(self, job: JobSpec) -> Path:
         """Return where the job runs: the specification's own folder seen from its file, else the file's."""
@@ -228,26 +275,29 @@ class SubmitScreen(View):
 
     def action_submit(self) -> None:
         """Hand the job to Slurm as this user."""
-        if self._sending:
-            return
         if self.desk.read_only:
             self.desk.worry("this screen is read-only; start it without --read-only to submit")
             return
-        job = self._ready()
+        job = None if self._sending else self._ready()
         if job is None:
             return
-        self._sending = True
         self.desk.tell("handing it to Slurm ...")
-        folder, script = self._folder(job), render(job)
+        folder = self._folder(job)
 
-        def tell(answer: str | FleetwardError) -> None:
-            self._sending = False
-            if isinstance(answer, FleetwardError):
-                self.desk.worry(str(answer))
-                return
+        def submit(source: Source) -> str:
+            script, _ = self._script(job)
+            source.check(job, script, folder)
+            return source.submit(script, folder)
+
+        def done(answer: str) -> None:
             log = job.output.replace("%j", answer).replace("%A", answer).replace("%x", job.name)
             self.desk.tell(f"submitted job {answer}; its log: {log}; j shows it")
             self.set_focus(None)
             self.desk.action_hurry()
 
-        self.desk.ask(lambda source: source.submit(script, folder), tell)
+        def tell(answer: str | FleetwardError) -> None:
+            self._sending = False
+            self._answered(answer, done)
+
+        self._sending = True
+        self.desk.ask(submit, tell)

@@ -1,4 +1,4 @@
-"""What `fleetward submit` asks before it hands a job in, and how it tells it."""
+"""What is asked of the cluster before a job is handed in, and how it is told: for the command and for the screen."""
 
 import os
 import pwd
@@ -7,8 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from fleetward.model.errors import OutOfReachError
-from fleetward.model.fleet import HardwareProfile
-from fleetward.model.inventory import read_fleet
 from fleetward.slurm.answers import Estimate
 from fleetward.slurm.client import NoEstimateError, SlurmClient, SlurmRefusedError
 from fleetward.slurm.jobs.preflight import Cluster, Preflight, preflight
@@ -77,17 +75,6 @@ def told(found: Preflight, estimate: Estimate | None) -> Iterator[str]:
         used, due = f"{share.effective_usage:.0%}", f"{share.normalized_shares:.0%}"
         who = f"{share.user} in {share.account}"
         yield f"fair share of {who} is {share.fair_share:.2f}: used {used} of late, where {due} is due"
-
-
-def profile_of_nodes(spec: JobSpec, inventory: Path) -> HardwareProfile | None:
-    """Return the hardware of the nodes that a job will get; None where that is not one kind, or not known."""
-    fleet = read_fleet(inventory)
-    named = [one for one in fleet.partitions if spec.partition in (None, one.name)]
-    chosen = [one for one in named if spec.partition or one.parameters.get("Default", "").upper() == "YES"]
-    profiles = {node.profile for one in chosen for name in one.nodes if (node := fleet.nodes.get(name)) is not None}
-    kind, colon, _ = (spec.gpus_per_node or "").partition(":")
-    fitting = {one for one in profiles if one is not None and one.gpu and (not colon or one.gpu.model == kind)}
-    return fitting.pop() if len(fitting) == 1 else None
 
 
 def _paths(spec: JobSpec, where: Path) -> Iterator[str]:
