@@ -56,6 +56,18 @@ def test_a_killed_backend_still_yields_the_right_answer(lab: Lab) -> None:
     assert killed == (lab.suite == "forky")
 
 
+def test_its_slurm_can_be_adopted_and_the_inventory_is_what_slurm_says(lab: Lab) -> None:
+    """As if others had configured it: the head's own Slurm, into a folder of its own."""
+    lab.told("head", "rm", "-rf", "/tmp/adopted")
+    words = ("head", "fleetward", "adopt", "/tmp/adopted", "--cluster", "theirs", "--with", "gpu_exporter", "--json")
+    told = json.loads(lab.told(*words))
+    assert (told["nodes"], set(told["files"].values())) == (3, {"written"})
+    assert set(told["partitions"].values()) == {3}
+    checked = json.loads(lab.told("head", "fleetward", "inventory", "check", "--inventory", "/tmp/adopted", "--json"))
+    assert checked["problems"] == []
+    assert set(json.loads(lab.told(*words))["files"].values()) == {"unchanged"}
+
+
 def gpus_of_job(lab: Lab, job_id: int) -> set[tuple[str, str]]:
     """Return (node, GPU index) of all that `scontrol -d show job` names."""
     shown = lab.told("head", "scontrol", "-d", "show", "job", str(job_id))

@@ -143,6 +143,21 @@ def test_every_job_is_completed_in_the_accounting(soaked: Soaked) -> None:
 
 
 @soaks
+def test_the_report_has_what_was_accounted_for_and_how_busy_it_was(soaked: Soaked) -> None:
+    numbers = ",".join(map(str, soaked.jobs))
+    listed = soaked.lab.told("head", "sacct", "-nXP", "--format=ElapsedRaw,AllocTRES", "-j", numbers)
+    held = sum(int(line.split("|")[0]) * 16 for line in listed.split() if "gres/gpu=16" in line)
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soaked.began))
+    report = json.loads(soaked.lab.told("head", "fleetward", "jobs", "report", "--since", since, "--json"))
+    assert (report["utilization_problem"], report["unread"]) == (None, [])
+    assert report["total"]["jobs"] == len(soaked.jobs)
+    assert report["total"]["gpu_seconds"] == held
+    outcomes = report["total"]["by_outcome"].items()
+    assert [name for name, amount in outcomes if amount["gpu_seconds"]] == ["completed"]
+    assert report["total"]["busy_ratio"] > 0.3  # of the samples, one a minute; a job also starts and ends
+
+
+@soaks
 @pytest.mark.parametrize("node", NODES)
 def test_the_exporter_is_the_same_process_and_grows_in_nothing(soaked: Soaked, node: str) -> None:
     looks = soaked.looks[node]
