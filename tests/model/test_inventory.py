@@ -178,6 +178,12 @@ WRONG: list[tuple[str, object, str]] = [
         r"account research: parent: unknown account reserch; did you mean .*",
     ),
     ("vars/fleet_accounts/research/parent", "research", r"account research: is its own ancestor; .*"),
+    (
+        "vars/fleet_accounts",
+        {"a": {"parent": "b"}, "b": {"parent": "c"}, "c": {"parent": "a"}},
+        r"account b: is its own ancestor; .*",
+    ),
+    ("vars/fleet_accounts/research/limits", {"Max Jobs": 1}, r"account research: limits: 'Max Jobs' is not a name .*"),
     ("vars/fleet_accounts/research/qos", ["nomal"], r"account research: qos: unknown QOS nomal; did you mean normal\?"),
     (
         "vars/fleet_accounts/research/qos",
@@ -198,6 +204,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("vars/fleet_slurm_parameters/nodename", "x", r"fleet_slurm_parameters: nodename follows from other facts; put .*"),
     ("vars/fleet_slurm_parameters/slurmdtimeout", 1, r"fleet_slurm_parameters: slurmdtimeout is there twice .*"),
     ("vars/fleet_slurm_parameters/SlurmctldParameters", "x", r".*SlurmctldParameters: lacks enable_configless, .*"),
+    ("vars/fleet_cgroup_parameters", {"Constrain RAM": "yes"}, r"fleet_cgroup_.*: 'Constrain RAM' is not a name .*"),
     ("vars/fleet_cluster", "two words", r"fleet_cluster: 'two words' does not match .*"),
     ("vars", {}, r"fleet_cluster: is missing; add it"),
     (
@@ -221,6 +228,13 @@ def test_a_wrong_inventory_is_refused_by_name(path: str, value: object, sentence
 def test_the_inventory_that_those_change_has_nothing_wrong(tmp_path: Path) -> None:
     fleet = read(right(), tmp_path)
     assert [node.name for node in fleet.members("slurm_node")] == ["gpu1", "gpu2", "gpu3"]
+
+
+def test_what_only_looks_like_one_of_those_is_right(tmp_path: Path) -> None:
+    tree = changed("vars/fleet_partitions/two", {"nodes": "gpus", "Hidden": "YES", "Default": "NO"})
+    chain = {"a": {"parent": "research"}, "b": {"parent": "a"}, "c": {"parent": "b"}}
+    tree["all"]["vars"]["fleet_accounts"] |= chain
+    assert [account.name for account in read(tree, tmp_path).accounts] == ["research", "a", "b", "c"]
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
