@@ -1,6 +1,7 @@
 """What the probes read from a node's files and programs, and how the whole run goes with it."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -260,7 +261,9 @@ def test_the_last_probe_waits_for_no_driver_that_hangs(node_files: "NodeFiles") 
     answers = read_probes(probes, Surroundings(node_files.root), 0.8)
     assert time.monotonic() - begun < 3
     assert answers["log"] == "long ago"
-    assert "0.8 s" in str(answers["hang"])
+    assert re.search(
+        r"no answer within 0\.[67]\d* s|no answer within 0\.8 s", str(answers["hang"])
+    )  # what is left of it
 
 
 def _start_a_program(surroundings: Surroundings) -> str:

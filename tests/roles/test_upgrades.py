@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROLES = Path(__file__).parents[2] / "roles"
+import fleetward
+
+ROLES = Path(fleetward.__file__).parent / "roles"
 RUNNING = sorted(
     {
         unit.parents[1].name
