@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fleetward.model.compatibility_table import SiteRules
+from fleetward.model.software import Software
+
 CONTROLLER_GROUP = "slurm_controller"
 DATABASE_GROUP = "slurm_database"
 SLURM_NODE_GROUP = "slurm_node"
@@ -30,6 +33,10 @@ class GpuProfile:
     power_limit_watts: int | None = None
     nvlinks: int = 0
     """Active links of one GPU; 0 where there is no NVLink."""
+    nvswitch: bool = False
+    """Whether NVSwitches of the node's own join its GPUs, so that it runs a fabric manager."""
+    generation: str = ""
+    """Such as hopper; empty where it follows from the model (model/compatibility_rules)."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Node:
     rack: str | None = None
     leaf_switch: str | None = None
     spine_switch: str | None = None
+    software: Software = field(default_factory=Software)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,8 @@ class Fleet:
     accounts: tuple[Account, ...]
     slurm_parameters: Mapping[str, str]
     cgroup_parameters: Mapping[str, str]
+    site_rules: SiteRules = field(default_factory=SiteRules)
+    """What the site says of the rules that its software is held against."""
 
     def members(self, group: str) -> tuple[Node, ...]:
         """Return the nodes of a group, none where there is no such group."""

@@ -36,6 +36,7 @@ from fleetward.model.inventory_schema import (
     error_sentences,
     nearest,
 )
+from fleetward.model.software import SOFTWARE, Software
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _SHORT_NAME = re.compile(_LABEL)
@@ -168,6 +169,7 @@ def _node(host: Host, declared: NodeDeclaration, profile: HardwareProfile | None
         rack=declared.fleet_rack,
         leaf_switch=declared.fleet_leaf_switch,
         spine_switch=declared.fleet_spine_switch,
+        software=Software(**{name: getattr(declared, f"fleet_{name}") for name in SOFTWARE}),
     )
 
 
@@ -218,6 +220,7 @@ def _fleet(
         accounts=accounts,
         slurm_parameters=declared.fleet_slurm_parameters,
         cgroup_parameters=declared.fleet_cgroup_parameters,
+        site_rules=declared.fleet_compatibility.site_rules(),
     )
 
 

@@ -11,11 +11,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     StringConstraints,
     ValidationError,
 )
 
+from fleetward.model.compatibility_schema import ALLOWED_KEYS, CompatibilityDeclaration
 from fleetward.model.host_ranges import expand
+from fleetward.model.software import NvidiaModules, OperatingSystem, Version, shown
 from fleetward.model.yaml_files import Sexagesimal
 
 SLURM_PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -69,6 +72,23 @@ def _device_files(value: str) -> str:
     return value
 
 
+def _version(value: object) -> object:
+    return Version.parse(_quoted(value))
+
+
+def _system(value: object) -> object:
+    return OperatingSystem.parse(_quoted(value))
+
+
+def _quoted(value: object) -> str:
+    """Return what was written, where YAML took it for text: as a number 1.30 is 1.3, and 010 is 8."""
+    if isinstance(value, Sexagesimal):
+        raise ValueError(f"{value.text} is read by YAML as the number {int(value)}; put it in quotes")
+    if not isinstance(value, str):
+        raise ValueError(f"is read by YAML as {value!r} ({type(value).__name__}), not as text; put it in quotes")
+    return value
+
+
 PositiveInteger = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
 Word = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
 LowerWord = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=63)]
@@ -91,6 +111,8 @@ class GpuDeclaration(_Declared):
     device_files: Annotated[str, AfterValidator(_device_files)] = ""
     power_limit_watts: PositiveInteger | None = None
     nvlinks: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=18)] = 0
+    nvswitch: Annotated[bool, Field(strict=True)] = False
+    generation: Annotated[str, StringConstraints(strict=True, pattern=r"^([a-z][a-z0-9_-]*)?$", max_length=40)] = ""
 
 
 class InfinibandDeclaration(_Declared):
@@ -154,6 +176,10 @@ class FleetDeclaration(_Declared):
     fleet_accounts: dict[LowerWord, AccountDeclaration] = {}
     fleet_slurm_parameters: dict[str, SlurmText] = {}
     fleet_cgroup_parameters: dict[str, SlurmText] = {}
+    fleet_compatibility: CompatibilityDeclaration = CompatibilityDeclaration()
+
+
+VersionText = Annotated[InstanceOf[Version], BeforeValidator(_version)]
 
 
 class NodeDeclaration(_Declared):
@@ -165,6 +191,19 @@ class NodeDeclaration(_Declared):
     fleet_rack: Word | None = None
     fleet_leaf_switch: Word | None = None
     fleet_spine_switch: Word | None = None
+    # What it runs, by the names of software.Software.
+    fleet_os: Annotated[InstanceOf[OperatingSystem], BeforeValidator(_system)] | None = None
+    fleet_kernel: VersionText | None = None
+    fleet_nvidia_driver: VersionText | None = None
+    fleet_nvidia_modules: NvidiaModules | None = None
+    fleet_fabric_manager: VersionText | None = None
+    fleet_cuda: VersionText | None = None
+    fleet_dcgm: VersionText | None = None
+    fleet_doca: VersionText | None = None
+    fleet_container_toolkit: VersionText | None = None
+    fleet_containerd: VersionText | None = None
+    fleet_kubernetes: VersionText | None = None
+    fleet_slurm: VersionText | None = None
 
 
 FLEET_VARIABLES = frozenset(FleetDeclaration.model_fields)
@@ -175,6 +214,7 @@ _ALLOWED_KEYS: Mapping[str, Iterable[str]] = {
     "bandwidth_gbytes_per_second": BandwidthDeclaration.model_fields,
     "fleet_hardware_profiles": ProfileDeclaration.model_fields,
     "fleet_accounts": AccountDeclaration.model_fields,
+    **ALLOWED_KEYS,
 }
 
 
@@ -203,7 +243,7 @@ def _what(kind: str, location: tuple[str, ...], item: Mapping[str, Any]) -> str:
                 return f"is not a key here; {nearest(location[-1], _ALLOWED_KEYS[part])}"
         return "is not a key here; remove it"
     if kind == "string_pattern_mismatch":
-        return f"{item['input']!r} does not match {item['ctx']['pattern']}"
+        return f"{shown(item['input'])} does not match {item['ctx']['pattern']}"
     if kind == "value_error":
         return str(item["ctx"]["error"])
-    return f"{item['msg'][:1].lower()}{item['msg'][1:]}, not {item['input']!r}"
+    return f"{item['msg'][:1].lower()}{item['msg'][1:]}, not {shown(item['input'])}"

@@ -30,6 +30,8 @@ class GpuProfile:
     model: str = ""
     memory_mib: int | None = None
     device_files: str = ""
+    nvswitch: bool = False
+    generation: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _filled(file: Path, table: str, kind: type[P], found: object) -> P:
     if not isinstance(found, dict):
         raise UsageError(f"{where} is no table")
     allowed = {
-        one.name: "str" if one.type is str else str(one.type)
+        one.name: "str" if one.type is str else "bool" if one.type is bool else str(one.type)
         for one in fields(kind)  # type: ignore[arg-type]  # a bound of dataclasses has no public name
         if one.name not in {*_TABLES, "limits", "bandwidth_gbytes_per_second"}
     }
@@ -139,6 +141,10 @@ def _value(where: str, kind: str, value: object) -> object:
     if kind == "str":
         if not isinstance(value, str):
             raise UsageError(f"{where} must be a word in quotes")
+        return value
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise UsageError(f"{where} must be true or false")
         return value
     number = (int, float) if "float" in kind else int
     if not isinstance(value, number) or isinstance(value, bool) or not 0 <= value < float("inf"):

@@ -4,13 +4,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fleetward.model.errors import FleetwardError, OutOfReachError
+from fleetward.model.compatibility import Incompatibility
+from fleetward.model.compatibility_files import incompatibilities
+from fleetward.model.errors import FleetwardError, OutOfReachError, RefusedError
 from fleetward.model.fleet import CONTROLLER_GROUP, DATABASE_GROUP, Fleet
 from fleetward.operations.playbook import ROOT, PlaybookResult, PlaybookRun, run_playbook
 
 
 class ProvisionError(FleetwardError):
     """A task failed; the message names host, task and reason."""
+
+
+class IncompatibleFleetError(RefusedError):
+    """What an inventory declares does not go together; `found` has each thing of which that is so."""
+
+    def __init__(self, inventory: Path, found: tuple[Incompatibility, ...]) -> None:
+        self.found = found
+        listed = "".join(f"\n  {one}" for one in found)
+        super().__init__(f"what the inventory {inventory} declares does not go together; nothing was touched:{listed}")
+
+
+def refuse_incompatible(inventory: Path, fleet: Fleet) -> None:
+    """Raise IncompatibleFleetError where software that a fleet declares does not go together, on whichever host."""
+    if found := incompatibilities(fleet):
+        raise IncompatibleFleetError(inventory, found)
 
 
 def provision(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: None) -> PlaybookResult:

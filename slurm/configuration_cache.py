@@ -30,6 +30,8 @@ class RenderedInventory:
     nodes: Mapping[str, str]
     """`node.json` by host."""
     problems: tuple[str, ...]
+    incompatibilities: tuple[str, ...] = ()
+    """What declared software does not go together with; the files are there all the same, for all that only watches."""
 
     def text(self, name: str, host: str | None = None) -> str:
         """Return one file; UsageError where there is no such file or host."""
@@ -59,7 +61,9 @@ def _rendered(path: Path, stamp: _Stamp, cache: Path | None) -> RenderedInventor
     file = cache / f"fleetward-{digest}.json"
     if file.exists():
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return RenderedInventory(kept["shared"], kept["nodes"], tuple(kept["problems"]))
+        return RenderedInventory(
+            kept["shared"], kept["nodes"], tuple(kept["problems"]), tuple(kept["incompatibilities"])
+        )
     result = _render(path)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=cache, delete=False) as scratch:
         json.dump(asdict(result), scratch)
@@ -69,6 +73,7 @@ def _rendered(path: Path, stamp: _Stamp, cache: Path | None) -> RenderedInventor
 
 def _render(path: Path) -> RenderedInventory:
     # Imported here, for a fork that finds the files in the cache needs none of it.
+    from fleetward.model.compatibility_files import CompatibilityRulesError, incompatibilities
     from fleetward.model.inventory import InventoryError, read_fleet
     from fleetward.slurm.configuration import render, render_node
 
@@ -77,7 +82,11 @@ def _render(path: Path) -> RenderedInventory:
     except InventoryError as error:
         return RenderedInventory({}, {}, error.problems)
     nodes = {node.name: render_node(fleet, node) for node in fleet.nodes.values()}
-    return RenderedInventory(render(fleet), nodes, ())
+    try:
+        wrong = tuple(map(str, incompatibilities(fleet)))
+    except CompatibilityRulesError as error:
+        wrong = (str(error),)
+    return RenderedInventory(render(fleet), nodes, (), wrong)
 
 
 def _stamp(path: Path) -> _Stamp:

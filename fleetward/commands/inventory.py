@@ -2,13 +2,16 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 import fleetward
+from fleetward.model.compatibility import Incompatibility
+from fleetward.model.compatibility_files import incompatibilities
 from fleetward.model.errors import ExitCode, FleetwardError, UsageError
 from fleetward.model.fleet import Fleet
 from fleetward.model.host_ranges import fold
@@ -32,7 +35,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 def inventory() -> None:
     """Check the inventory and render what follows from it.
 
-    An inventory that does not add up ends every command with exit code 2 and all its problems by name.
+    An inventory that does not add up ends every command with exit code 2 and all its problems by name. One whose
+    software does not go together ends `check` with 5, and is rendered all the same.
     """
 
 
@@ -40,18 +44,31 @@ def inventory() -> None:
 @_path_option
 @_json_option
 def check(path: Path, as_json: bool) -> None:
-    """Say what is wrong with an inventory, each problem by name."""
+    """Say what is wrong with an inventory, each problem by name, and what of its software does not go together."""
     try:
         fleet = read_fleet(path)
     except InventoryError as error:
         if as_json:
-            click.echo(json.dumps({"inventory": str(path), "problems": list(error.problems)}, indent=2))
+            click.echo(_checked(path, error.problems, ()))
             raise SystemExit(ExitCode.USAGE) from error
         raise
+    found = incompatibilities(fleet)
     if as_json:
-        click.echo(json.dumps({"inventory": str(path), "problems": []}, indent=2))
+        click.echo(_checked(path, (), found))
     else:
-        click.echo(f"{path}: {len(fleet.nodes)} hosts, {len(fleet.partitions)} partitions, no problems")
+        count = "1 incompatibility" if len(found) == 1 else f"{len(found)} incompatibilities"
+        said = count if found else "no problems"
+        click.echo(f"{path}: {len(fleet.nodes)} hosts, {len(fleet.partitions)} partitions, {said}")
+        for one in found:
+            click.echo(f"\n{fold(one.hosts)}: {one.sentence}")
+            click.echo(f"  rule: {one.rule}\n  from: {one.source}\n  do:   {one.remedy}")
+    if found:
+        raise SystemExit(ExitCode.FINDINGS)
+
+
+def _checked(path: Path, problems: Sequence[str], found: Sequence[Incompatibility]) -> str:
+    told = {"inventory": str(path), "problems": list(problems), "incompatibilities": [asdict(one) for one in found]}
+    return json.dumps(told, indent=2)
 
 
 @inventory.command(name="list")

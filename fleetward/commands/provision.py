@@ -20,7 +20,7 @@ def provision(
 ) -> None:
     """Bring hosts to what the inventory declares, with playbooks/site.yml.
 
-    A wrong inventory is refused before any host is touched.
+    A wrong inventory, and one whose software does not go together, is refused before any host is touched.
     """
     from fleetward.lab.progress import for_stderr
     from fleetward.model.inventory import read_fleet
@@ -29,6 +29,7 @@ def provision(
 
     folder = inventory or provisioning.default_inventory()
     fleet = read_fleet(folder)
+    provisioning.refuse_incompatible(folder, fleet)
     wanted = provisioning.with_control_plane(
         PlaybookRun(inventory=folder, limit=limit, tags=tags, skip_tags=skip_tags, check=check),
         provisioning.control_plane(fleet),

@@ -30,7 +30,8 @@ options:
         V(accounting.json), V(targets/gpu.json), V(rules/fleet.json), or V(node.json) together with O(host).
       - V(topology.conf) is empty where the fleet declares no switches, V(prolog.sh) and V(epilog.sh) where it
         has no GPUs.
-      - V(problems), alone, returns what is wrong with the inventory, one sentence each; use query for it.
+      - V(problems), alone, returns what is wrong with the inventory, one sentence each; use query for it. Software that
+        does not go together is among them, but keeps no file from being rendered.
     required: true
     type: list
     elements: str
@@ -86,7 +87,7 @@ class LookupModule(LookupBase):
                 f"{error}"
             ) from error
         if list(terms) == [PROBLEMS]:
-            return list(files.problems)
+            return [*files.problems, *files.incompatibilities]
         if files.problems:
             listed = "; ".join(files.problems)
             raise AnsibleError(f"The inventory {inventory} cannot be used: {listed}")

@@ -1,6 +1,7 @@
 """`fleetward inventory` as a person runs it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,56 @@ def test_check_as_json_lists_the_problems(wrong: Path) -> None:
     done = run("check", "-i", wrong, "--json")
     assert done.returncode == 2
     assert len(json.loads(done.stdout)["problems"]) == 2
+
+
+@pytest.fixture
+def incompatible(tmp_path: Path) -> Path:
+    """Return a copy of the lab's inventory whose driver is too old for its CUDA."""
+    copy = tmp_path / "incompatible"
+    shutil.copytree(INVENTORIES / "lab", copy)
+    (copy / "group_vars/gpu_nodes.yml").write_text("fleet_cuda: '13.0'\nfleet_nvidia_driver: '570.86.15'\n")
+    return copy
+
+
+def test_check_says_what_does_not_go_together_and_exits_5(incompatible: Path) -> None:
+    done = run("check", "-i", incompatible)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert "4 hosts, 2 partitions, 1 incompatibility\n" in done.stdout
+    assert (
+        "\ngpu[001-003]: fleet_cuda 13.0 needs fleet_nvidia_driver to be 580 or later, but it is 570.86.15"
+        in done.stdout
+    )
+    assert "\n  rule: cuda-13-driver\n  from: CUDA Compatibility, Minor Version Compatibility" in done.stdout
+    assert "\n  do:   choose a fleet_nvidia_driver that is 580 or later" in done.stdout
+
+
+def test_check_as_json_lists_what_does_not_go_together(incompatible: Path) -> None:
+    done = run("check", "-i", incompatible, "--json")
+    assert done.returncode == 5
+    told = json.loads(done.stdout)
+    assert told["problems"] == []
+    [found] = told["incompatibilities"]
+    assert (found["rule"], found["hosts"]) == ("cuda-13-driver", ["gpu001", "gpu002", "gpu003"])
+    assert set(found) == {"rule", "hosts", "sentence", "source", "remedy"}
+
+
+def test_what_does_not_go_together_is_listed_and_rendered_all_the_same(incompatible: Path) -> None:
+    assert run("list", "-i", incompatible).returncode == 0
+    assert run("render", "slurm.conf", "-i", incompatible).returncode == 0
+
+
+def test_a_site_accepts_a_rule_in_its_inventory(incompatible: Path) -> None:
+    accepted = "fleet_compatibility: {rules: {cuda-13-driver: {accepted: cuda-compat is installed}}}\n"
+    (incompatible / "group_vars/all/compatibility.yml").write_text(accepted)
+    done = run("check", "-i", incompatible)
+    assert (done.returncode, done.stdout[-12:]) == (0, "no problems\n")
+    (incompatible / "group_vars/all/compatibility.yml").write_text(accepted.replace("cuda-13-driver", "cuda-13-drivr"))
+    done = run("check", "-i", incompatible)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        "fleet_compatibility.rules.cuda-13-drivr: is none of the shipped rules, did you mean cuda-13-driver?"
+        in done.stderr
+    )
 
 
 def test_list_folds_the_hosts_of_every_group() -> None:

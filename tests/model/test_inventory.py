@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import fleetward
+from fleetward.model.compatibility_files import incompatibilities
 from fleetward.model.errors import ExitCode
 from fleetward.model.fleet import Fleet
 from fleetward.model.inventory import InventoryError, read_fleet
@@ -103,6 +104,55 @@ WRONG: list[tuple[str, object, str]] = [
     (f"{HOSTS}/gpu_4", {}, r"gpu_4: is not a valid host name; .*"),
     (f"{HOSTS}/gpu4.example.org", {}, r"gpu4.example.org: is not a valid host name; .* no dots for a Slurm node"),
     (f"{HOSTS}/gpu2/fleet_spine_switch", "s", r"gpu2: has a fleet_spine_switch but no fleet_leaf_switch; name its .*"),
+    # what runs on hosts
+    (
+        f"{HOSTS}/gpu2/fleet_kernel",
+        6.1,
+        r"gpu2: fleet_kernel: is read by YAML as 6.1 \(float\), not as text; put it in q.*",
+    ),
+    (
+        f"{HOSTS}/gpu2/fleet_nvidia_driver",
+        580,
+        r"gpu2: fleet_nvidia_driver: is read by YAML as 580 \(int\), .* in quotes",
+    ),
+    (f"{HOSTS}/gpu2/fleet_cuda", True, r"gpu2: fleet_cuda: is read by YAML as True \(bool\), not as text; .*"),
+    (f"{HOSTS}/gpu2/fleet_cuda", ["12", "13"], r"gpu2: fleet_cuda: is read by YAML as \['12', '13'\] \(list\), .*"),
+    (
+        f"{HOSTS}/gpu2/fleet_cuda",
+        "thirteen",
+        r"gpu2: fleet_cuda: 'thirteen' is no version; write one such as 6.12 or .*",
+    ),
+    (f"{HOSTS}/gpu2/fleet_cuda", "{{ cuda }}", r"gpu2: fleet_cuda: '{{ cuda }}' is a template; facts are literal, .*"),
+    (f"{HOSTS}/gpu2/fleet_os", "debian", r"gpu2: fleet_os: 'debian' is no system; write name and version, such as .*"),
+    (
+        f"{HOSTS}/gpu2/fleet_os",
+        "ubunut-24.04",
+        r"gpu2: fleet_os: 'ubunut-24.04' is no system; did you mean ubuntu-24.04\?",
+    ),
+    (
+        f"{HOSTS}/gpu2/fleet_nvidia_modules",
+        "closed",
+        r"gpu2: fleet_nvidia_modules: .*'open' or 'proprietary', not 'closed'",
+    ),
+    (
+        f"{HOSTS}/gpu2/fleet_kernal",
+        "6.1",
+        r"gpu2: fleet_kernal is not a variable of the fleet; did you mean fleet_kernel\?",
+    ),
+    (
+        "vars/fleet_hardware_profiles/h100/gpu/nvswitch",
+        "yes",
+        r".*gpu.nvswitch: input should be a valid boolean, not 'yes'",
+    ),
+    ("vars/fleet_hardware_profiles/h100/gpu/generation", "Hopper", r".*gpu.generation: 'Hopper' does not match .*"),
+    ("vars/fleet_compatibility", {"rule": {}}, r"fleet_compatibility.rule: is not a key here; did you mean rules\?"),
+    (
+        "vars/fleet_compatibility",
+        {"rules": {"x": {"when": {"kernel": 6.1}}}},
+        r".*rules.x.when: kernel: YAML reads 6.1 .*",
+    ),
+    ("vars/fleet_compatibility", {"rules": {"x": {"acepted": "y"}}}, r".*rules.x.acepted: .*; did you mean accepted\?"),
+    (f"{HOSTS}/gpu2/fleet_compatibility", {}, r"gpu2: fleet_compatibility holds for the whole fleet; set it on .*"),
     ("children/slurm_controller/hosts", {}, r"no host is in the group slurm_controller; put the head there"),
     (
         "children/slurm_controller/hosts/head2",
@@ -289,6 +339,54 @@ def test_times_that_yaml_makes_numbers_of_are_refused(tmp_path: Path) -> None:
         InventoryError, match=r"MaxTime: 24:00:00 is read by YAML as the number 86400; put it in quotes"
     ):
         read_fleet(tmp_path)
+
+
+def test_versions_that_yaml_makes_numbers_of_are_refused_as_they_stand_in_the_file(tmp_path: Path) -> None:
+    text = yaml.safe_dump(right(), sort_keys=False).replace("fleet_hardware_profile: h100", "fleet_kubernetes: 1.30")
+    (tmp_path / "hosts.yml").write_text(text)
+    with pytest.raises(InventoryError, match=r"fleet_kubernetes: is read by YAML as 1.3 \(float\), not as text"):
+        read_fleet(tmp_path)
+    (tmp_path / "hosts.yml").write_text(text.replace("1.30", "10:30"))
+    with pytest.raises(
+        InventoryError, match=r"fleet_kubernetes: 10:30 is read by YAML as the number 630; put it in quo"
+    ):
+        read_fleet(tmp_path)
+
+
+def test_what_runs_on_hosts_is_read_and_a_group_has_it_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("fleet_slurm: '25.11'\nfleet_kernel: '6.12'\n")
+    (tmp_path / "group_vars" / "gpus.yml").write_text("fleet_kernel: '6.8'\nfleet_nvidia_modules: open\n")
+    tree = changed(f"{HOSTS}/gpu2/fleet_nvidia_modules", "proprietary")
+    tree["all"]["children"]["gpus"]["hosts"]["gpu2"]["fleet_slurm"] = None
+    fleet = read(tree, tmp_path)
+    said = {name: node.software.declared() for name, node in fleet.nodes.items()}
+    assert {name: str(facts["kernel"]) for name, facts in said.items()} == {
+        "head": "6.12",
+        "gpu1": "6.8",
+        "gpu2": "6.8",
+        "gpu3": "6.8",
+    }
+    assert [str(said[name].get("nvidia_modules")) for name in ("head", "gpu1", "gpu2")] == [
+        "None",
+        "open",
+        "proprietary",
+    ]
+    assert [str(said[name].get("slurm")) for name in ("head", "gpu1", "gpu2")] == ["25.11", "25.11", "None"]
+
+
+def test_the_example_declares_what_its_gpu_nodes_run_and_that_goes_together() -> None:
+    fleet = read_fleet(LAB.parent / "example")
+    assert {str(node.software.nvidia_driver) for node in fleet.members("h100_nodes")} == {"580.95.05"}
+    assert {str(node.software.nvidia_driver) for node in fleet.members("a100_nodes")} == {"535.274.02"}
+    assert all(node.profile and node.profile.gpu and node.profile.gpu.nvswitch for node in fleet.members("gpu_nodes"))
+    assert incompatibilities(fleet) == ()
+
+
+def test_the_lab_declares_nothing_that_it_does_not_have() -> None:
+    fleet = read_fleet(LAB)
+    assert {name: node.software.declared() for name, node in fleet.nodes.items() if node.software.declared()} == {}
+    assert incompatibilities(fleet) == ()
 
 
 def test_encrypted_facts_are_refused(tmp_path: Path) -> None:

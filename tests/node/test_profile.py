@@ -48,6 +48,11 @@ def test_a_whole_profile_is_read(tmp_path: Path) -> None:
     assert profile.limits == {"gpu_ecc_corrected": {"errors": 5e7}}
 
 
+def test_what_the_inventory_says_of_gpus_is_taken(tmp_path: Path) -> None:
+    profile = read(tmp_path, '[gpu]\nnvswitch = true\ngeneration = "hopper"\n')
+    assert (profile.gpu.nvswitch, profile.gpu.generation) == (True, "hopper")
+
+
 def test_json_does_as_well(tmp_path: Path) -> None:
     profile = read(tmp_path, '{"gpu": {"count": 4}, "infiniband": {"rate_gbits_per_second": 46.8}}', "profile.json")
     assert (profile.gpu.count, profile.infiniband.rate_gbits_per_second, profile.cpus) == (4, 46.8, None)
@@ -57,6 +62,7 @@ def test_json_does_as_well(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("gpu = 8", "[gpu] is no table"),
+        ("[gpu]\nnvswitch = 1", "[gpu], nvswitch must be true or false"),
         ("[gpu]\ncuont = 8", "'cuont', which is none of count"),
         ("gpus = 1", "'gpus'"),
         ("[gpu]\ncount = 'eight'", "count must be a number"),

@@ -15,6 +15,7 @@ from fleetward.slurm.configuration import render, render_node
 
 ROOT = Path(fleetward.__file__).parent
 LAB = ROOT / "inventories" / "lab"
+SITE = ROOT / "playbooks" / "site.yml"
 PLAY = """
 - hosts: all
   gather_facts: false
@@ -75,6 +76,36 @@ def test_problems_are_a_list_that_is_empty_for_a_right_inventory(tmp_path: Path,
     assert json.loads((tmp_path / "head").read_text()) == [
         "gpu[001-003]: unknown hardware profile lab-h10; did you mean lab-h100?"
     ]
+
+
+def test_software_that_does_not_go_together_is_a_problem_that_keeps_no_file_back(tmp_path: Path) -> None:
+    copy = tmp_path / "incompatible"
+    shutil.copytree(LAB, copy)
+    (copy / "group_vars/gpu_nodes.yml").write_text("fleet_cuda: '13.0'\nfleet_nvidia_driver: '570.86.15'\n")
+    expression = "[query('fleet', 'problems'), lookup('fleet', 'targets/gpu.json')] | to_json"
+    done = play(expression, copy, tmp_path)
+    assert done.returncode == 0, done.stdout
+    problems, targets = json.loads((tmp_path / "head").read_text())
+    assert [problem.partition(" needs")[0] for problem in problems] == ["gpu[001-003]: fleet_cuda 13.0"]
+    assert "10.213.1.101:9400" in targets
+
+
+def test_site_yml_refuses_it_before_any_host_is_touched(tmp_path: Path) -> None:
+    copy = tmp_path / "incompatible"
+    shutil.copytree(LAB, copy)
+    (copy / "group_vars/gpu_nodes.yml").write_text("fleet_cuda: '13.0'\nfleet_nvidia_driver: '570.86.15'\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", copy, SITE, "--limit", "head"],
+        cwd=SITE.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "gpu[001-003]: fleet_cuda 13.0 needs fleet_nvidia_driver to be 580 or later" in done.stdout
+    assert "rule cuda-13-driver" in done.stdout
+    assert done.stdout.count("PLAY [") == 1
 
 
 def test_a_wrong_inventory_renders_nothing(tmp_path: Path, wrong: Path) -> None:

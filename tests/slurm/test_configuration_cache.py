@@ -75,6 +75,22 @@ def test_problems_are_kept_too(inventory: Path, cache: Path) -> None:
     assert "duplicate address 10.213.1.103: gpu[003-004]" in first[0]
 
 
+def test_what_does_not_go_together_is_kept_beside_the_files(inventory: Path, cache: Path) -> None:
+    (inventory / "group_vars/gpu_nodes.yml").write_text("fleet_cuda: '13.0'\nfleet_nvidia_driver: '570.86.15'\n")
+    first = rendered(inventory, cache)
+    another_process()
+    assert rendered(inventory, cache) == first
+    assert first.problems == ()
+    assert [sentence.partition(":")[0] for sentence in first.incompatibilities] == ["gpu[001-003]"]
+    assert "NodeName=gpu[001-003] " in first.text("slurm.conf")
+
+
+def test_a_word_of_the_site_that_means_nothing_is_kept_there_too(inventory: Path) -> None:
+    (inventory / "group_vars/all/more.yml").write_text("fleet_compatibility: {rules: {none: {accepted: x}}}\n")
+    [sentence] = rendered(inventory).incompatibilities
+    assert sentence.startswith("fleet_compatibility.rules.none: is none of the shipped rules")
+
+
 @pytest.mark.parametrize("host", [None, "gpu009"])
 def test_a_nodes_file_needs_a_host_that_is_there(inventory: Path, host: str | None) -> None:
     with pytest.raises(UsageError, match=r"node.json is of one host, and .* is not in the inventory"):
