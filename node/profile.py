@@ -100,6 +100,7 @@ def read_profile(file: Path, known_limits: Mapping[str, Mapping[str, float]]) ->
         raise UsageError(f"the profile {file} is neither TOML nor, with the ending .json, JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"{file} holds no table: it must be as the inventory's hardware profiles are")
+    found = _without_nulls(found)
     limits = _limits(file, found.pop("limits", {}), known_limits)
     bandwidth = _numbers(file, "bandwidth_gbytes_per_second", found.pop("bandwidth_gbytes_per_second", {}))
     inner: dict[str, Any] = {name: _filled(file, name, kind, found.pop(name, {})) for name, kind in _TABLES.items()}
@@ -113,6 +114,15 @@ def read_profile(file: Path, known_limits: Mapping[str, Mapping[str, float]]) ->
         limits=limits,
         bandwidth_gbytes_per_second=bandwidth,
     )
+
+
+def _without_nulls(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said: the inventory writes null for what it leaves open."""
+    return {
+        key: {inner: one for inner, one in value.items() if one is not None} if isinstance(value, dict) else value
+        for key, value in found.items()
+        if value is not None
+    }
 
 
 def _filled(file: Path, table: str, kind: type[P], found: object) -> P:

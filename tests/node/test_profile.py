@@ -58,6 +58,13 @@ def test_json_does_as_well(tmp_path: Path) -> None:
     assert (profile.gpu.count, profile.infiniband.rate_gbits_per_second, profile.cpus) == (4, 46.8, None)
 
 
+def test_what_the_inventory_leaves_open_is_not_said(tmp_path: Path) -> None:
+    open_ones = '{"sockets": 2, "gpu": {"count": 8, "power_limit_watts": null}, "infiniband": null,'
+    profile = read(tmp_path, open_ones + '"bandwidth_gbytes_per_second": {"infiniband": null}}', "profile.json")
+    assert (profile.sockets, profile.gpu.count, profile.gpu.power_limit_watts) == (2, 8, None)
+    assert (profile.infiniband.devices, profile.bandwidth_gbytes_per_second) == ((), {})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
