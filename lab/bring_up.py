@@ -1,5 +1,6 @@
 """From nothing to a cluster that has run a training job, step by step; taken up again where it was cut off."""
 
+import base64
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,9 @@ from fleetward.lab.spec import DEFAULT_NAME, DEFAULT_SUBNET, LabSpec, LabState, 
 from fleetward.model.errors import UsageError
 from fleetward.operations.playbook import PlaybookRun
 from fleetward.operations.provision import provision
+
+SITE = "/etc/fleetward/site"
+"""Where the lab's own variables have the daemon look (fleetward_server_provision_inventory)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def bring_up(asked: Asked, progress: Progress) -> dict[str, Any]:
         job = None
         if asked.provision:
             _provision(spec, state, progress)
+            _hand_inventory_over(engine, spec, state, progress)
             if asked.job:
                 job = _train(engine, spec, state, progress)
         state.write(spec, ready=asked.provision)
@@ -87,6 +92,17 @@ def _provision(spec: LabSpec, state: LabState, progress: Progress) -> None:
             ),
             detail,
         )
+
+
+def _hand_inventory_over(engine: Engine, spec: LabSpec, state: LabState, progress: Progress) -> None:
+    """Put the inventory where the daemon on the head plays it from, whole or not at all."""
+    packed = base64.b64encode(inventory.site_copy(inventory.of(spec, state))).decode()
+    script = (
+        f"set -e; rm -rf {SITE}.new; mkdir -p {SITE}.new; base64 -d | tar -x -C {SITE}.new;"
+        f" rm -rf {SITE}; mv {SITE}.new {SITE}"
+    )
+    with progress.step("The daemon's copy of the inventory"):
+        engine.execute(spec.container(spec.hosts[0].name), ["sh", "-c", script], stdin=packed)
 
 
 def _train(engine: Engine, spec: LabSpec, state: LabState, progress: Progress) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 _REASON = re.compile(
     r"fleetward:(?P<owner>[A-Za-z0-9._-]+) (?P<kind>node_problem|user_problem|maintenance): (?P<why>.*)"
 )
+_CHANGE = re.compile(r"c[1-9][0-9]*")
 _UNFIT = re.compile(r"[^\x20-\x7e]|[\"'\\=\[\]]")
 MAX_WHY = 160
 """Characters of the why in a reason; Slurm keeps longer ones, but its listings cut them."""
@@ -49,10 +50,20 @@ class OwnedReason:
     kind: ClaimClass
     why: str
 
+    @property
+    def of_change(self) -> bool:
+        """Whether a change holds the node."""
+        return is_change(self.owner)
+
     def __str__(self) -> str:
         """Write it as Slurm shall keep it, without what its key=value syntax or a terminal would mind."""
         why = " ".join(_UNFIT.sub(" ", self.why).split())[:MAX_WHY].strip() or "no reason that Slurm could show"
         return f"fleetward:{self.owner} {self.kind}: {why}"
+
+
+def is_change(owner: str) -> bool:
+    """Say whether a claim's owner is a change, such as `c3`."""
+    return _CHANGE.fullmatch(owner) is not None
 
 
 def owned_reason(reason: str) -> OwnedReason | None:

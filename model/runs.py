@@ -103,8 +103,12 @@ class Run:
     steps: tuple[Step, ...] = ()
     blast: str = "node"
     """What it may take out: none, gpu, node, or fleet."""
+    change: int | None = None
+    """The change that it is a part of."""
 
     @property
     def owner(self) -> str:
-        """Who owns what this run claims: its incident, or the run itself where a person began it without one."""
-        return f"i{self.incident}" if self.incident is not None else f"r{self.id}"
+        """Who owns what this run claims: its incident or change, or the run itself where it has neither."""
+        if self.incident is not None:
+            return f"i{self.incident}"
+        return f"r{self.id}" if self.change is None else f"c{self.change}"

@@ -54,6 +54,15 @@ class DaemonSettings(_Section):
     """The inventory through which nodes are reached by Ansible; empty: steps on nodes cannot be run."""
 
 
+class ProvisionSettings(_Section):
+    """Section `provision`: what the daemon plays on nodes."""
+
+    inventory: str = ""
+    """The site's whole inventory on the daemon's host; empty: no playbook is played from here."""
+    vault_password_file: str = ""
+    """A file with the password of Ansible Vault, or a program that prints it; empty: nothing in it is encrypted."""
+
+
 class GuardrailSettings(_Section):
     """Section `guardrails`: how many nodes Fleetward may hold out of service by itself."""
 
@@ -79,6 +88,7 @@ class Sections(_Section):
     """All sections."""
 
     daemon: DaemonSettings = DaemonSettings()
+    provision: ProvisionSettings = ProvisionSettings()
     guardrails: GuardrailSettings = GuardrailSettings()
     runbooks: RunbookSettings = RunbookSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -101,6 +111,7 @@ class Settings:
     """The settings that hold, each with where it came from."""
 
     daemon: DaemonSettings
+    provision: ProvisionSettings
     guardrails: GuardrailSettings
     runbooks: RunbookSettings
     cluster: ClusterSettings
@@ -150,7 +161,7 @@ def read_settings(
         values.update(layer)
         sources.update(dict.fromkeys(layer, source))
     made = Sections.model_validate(_nested(values))
-    return Settings(made.daemon, made.guardrails, made.runbooks, made.cluster, sources)
+    return Settings(made.daemon, made.provision, made.guardrails, made.runbooks, made.cluster, sources)
 
 
 def setting_files(environment: Mapping[str, str]) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ class TaskFailure:
 
 
 @dataclass(frozen=True)
+class TaskChange:
+    """A task that changed something on a host, or in check mode would have."""
+
+    host: str
+    role: str
+    """Empty for a task of the playbook itself."""
+    task: str
+
+
+@dataclass(frozen=True)
 class PlaybookResult:
     """How a playbook ended: 0 is well; `changed` and `ok` count tasks per host."""
 
@@ -36,6 +46,9 @@ class PlaybookResult:
     changed: Mapping[str, int] = field(default_factory=dict)
     ok: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
+    changes: tuple[TaskChange, ...] = ()
+    timed_out: bool = False
+    """Whether Ansible was ended because it took too long."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,14 @@ class PlaybookRun:
     check: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    seconds: int | None = None
+    """After which Ansible is ended; None lets it take as long as it takes."""
     log: Path | None = None
     """Ansible's own output is appended here"""
+
+    def checked(self) -> "PlaybookRun":
+        """Return the same in check mode."""
+        return replace(self, check=True)
 
 
 def ansible_environment() -> dict[str, str]:
@@ -70,6 +89,7 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
     import ansible_runner
 
     failures: list[TaskFailure] = []
+    changes: list[TaskChange] = []
     stats: dict[str, Any] = {}
 
     def on_event(event: dict[str, Any]) -> bool:
@@ -79,6 +99,8 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
                 log.write(event["stdout"] + "\n")
         if kind == "playbook_on_task_start":
             on_task(str(data.get("name", "")))
+        elif kind == "runner_on_ok" and (data.get("res") or {}).get("changed"):
+            changes.append(task_change(data))
         elif kind == "playbook_on_stats":
             stats.update(data)
         elif kind in {"runner_on_failed", "runner_on_unreachable"} and not data.get("ignore_errors"):
@@ -100,11 +122,24 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
             envvars={**ansible_environment(), **wanted.environment},
             event_handler=on_event,
             quiet=True,
+            timeout=wanted.seconds,
         )
         changed, ok = stats.get("changed", {}), stats.get("ok", {})
-        return PlaybookResult(int(ended.rc), {host: changed.get(host, 0) for host in ok}, ok, tuple(failures))
+        return PlaybookResult(
+            status=int(ended.rc),
+            changed={host: changed.get(host, 0) for host in ok},
+            ok=ok,
+            failures=tuple(failures),
+            changes=tuple(changes),
+            timed_out=ended.status == "timeout",
+        )
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def task_change(data: Mapping[str, Any]) -> TaskChange:
+    """Return what an event of ansible-runner says of a task that changed something."""
+    return TaskChange(str(data.get("host", "?")), str(data.get("role") or ""), str(data.get("task", "?")))
 
 
 def task_failure(data: Mapping[str, Any], *, unreachable: bool) -> TaskFailure:

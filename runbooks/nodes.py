@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from fleetward.model.claims import Claim, ClaimClass, OwnedReason, owned_reason
+from fleetward.model.claims import Claim, ClaimClass, OwnedReason, is_change, owned_reason
 from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.model.guardrails import Guardrail
 from fleetward.runbooks.clock import Clock
@@ -97,8 +97,11 @@ class Drift:
 
 
 def is_automatic(owner: str) -> bool:
-    """Say whether a claim of this owner is Fleetward's own: an incident's or a run's, not a person's."""
-    return not owner.startswith(_PERSON)
+    """Say whether a claim of this owner is Fleetward's own: an incident's or a run's.
+
+    Behind a change stands a person's word, as behind a person's own claim: it was approved with its batches.
+    """
+    return not owner.startswith(_PERSON) and not is_change(owner)
 
 
 def held_by_fleetward(nodes: Iterable[Node], claims: Iterable[Claim]) -> frozenset[str]:
@@ -149,8 +152,8 @@ class NodeKeeper:
     def hold(self, node: str, owner: str, kind: ClaimClass, why: str, who: str, *, override: bool = False) -> Held:
         """Claim a node and see to it that it is drained.
 
-        RefusedError where Fleetward itself would hold too many; people's claims and `override` are not counted
-        against that. Nothing is claimed then, nor where Slurm refuses the drain.
+        RefusedError where Fleetward itself would hold too many; claims of people and changes, and `override`, are not
+        counted against that. Nothing is claimed then, nor where Slurm refuses the drain.
         """
         with self._lock:
             nodes = self._slurm.nodes().items

@@ -67,6 +67,31 @@ class DecideBody(_Body):
     decision: Decision
 
 
+class ChangeBody(_Body):
+    """Of POST /v1/changes."""
+
+    page: Value
+    nodes: Annotated[str, Field(max_length=200_000)]
+    params: Annotated[dict[Value, Value], Field(max_length=32)] = {}
+    at_once: int = 1
+    budget: int = 0
+    work_seconds: Annotated[float, Field(ge=0, le=7 * 86_400)]
+
+
+class ResumeChangeBody(_Body):
+    """Of POST /v1/changes/ID/resume."""
+
+    budget: int | None = None
+    retry: bool = False
+
+
+class GiveBackBody(_Body):
+    """Of POST /v1/changes/ID/give-back."""
+
+    node: Value
+    why: Words
+
+
 class ModeBody(_Body):
     """Of POST /v1/modes."""
 

@@ -23,12 +23,15 @@ from fleetward.server.answering import (
     AckBody,
     ApproveBody,
     Ask,
+    ChangeBody,
     CloseBody,
     DecideBody,
     DrainBody,
     EmptyBody,
+    GiveBackBody,
     Handler,
     ModeBody,
+    ResumeChangeBody,
     RunBody,
     answering,
     client_of,
@@ -37,6 +40,7 @@ from fleetward.server.answering import (
     mistake,
     unauthorized,
 )
+from fleetward.server.changes import Asked, ChangeService
 from fleetward.server.intake import Intake
 from fleetward.server.node_posts import MOST_BYTES as MOST_REPORT_BYTES
 from fleetward.server.node_reports import NodeReports
@@ -47,7 +51,7 @@ from fleetward.server.service import Service
 log = logging.getLogger(__name__)
 
 
-def local_app(service: Service) -> Starlette:
+def local_app(service: Service, changes: ChangeService) -> Starlette:
     """Return the interface of command and screen; the scope's client is the user, as PeerProtocol says it."""
 
     def runs(ask: Ask) -> object:
@@ -77,6 +81,19 @@ def local_app(service: Service) -> Starlette:
         ask.read(EmptyBody)
         return service.resume(ask.path["node"], ask.who)
 
+    def plan_change(ask: Ask) -> object:
+        body = ask.read(ChangeBody)
+        asked = Asked(body.page, body.nodes, body.params, body.at_once, body.budget, body.work_seconds)
+        return changes.plan(asked, ask.who)
+
+    def resume_change(ask: Ask) -> object:
+        body = ask.read(ResumeChangeBody)
+        return changes.resume(ask.number("id"), body.budget, retry=body.retry, who=ask.who)
+
+    def give_back(ask: Ask) -> object:
+        body = ask.read(GiveBackBody)
+        return changes.give_back(ask.number("id"), body.node, body.why, ask.who)
+
     table: tuple[tuple[str, str, Handler], ...] = (
         ("GET", "/v1/status", lambda ask: service.status()),
         ("GET", "/v1/fleet", lambda ask: service.fleet()),
@@ -105,6 +122,18 @@ def local_app(service: Service) -> Starlette:
         ),
         ("POST", "/v1/runs/{id}/decide", decide),
         ("POST", "/v1/runs/{id}/abort", lambda ask: service.abort(ask.number("id"), ask.who)),
+        ("GET", "/v1/changes", lambda ask: changes.list(ask.count("limit", 50))),
+        ("POST", "/v1/changes", plan_change),
+        ("GET", "/v1/changes/{id}", lambda ask: changes.show(ask.number("id"))),
+        (
+            "POST",
+            "/v1/changes/{id}/approve",
+            lambda ask: changes.approve(ask.number("id"), ask.read(ApproveBody).digest, ask.who),
+        ),
+        ("POST", "/v1/changes/{id}/pause", lambda ask: changes.pause(ask.number("id"), ask.who)),
+        ("POST", "/v1/changes/{id}/resume", resume_change),
+        ("POST", "/v1/changes/{id}/abort", lambda ask: changes.abort(ask.number("id"), ask.who)),
+        ("POST", "/v1/changes/{id}/give-back", give_back),
         ("GET", "/v1/modes", lambda ask: service.modes()),
         ("POST", "/v1/modes", set_mode),
         ("POST", "/v1/nodes/{node}/drain", drain),

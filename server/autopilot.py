@@ -18,6 +18,7 @@ from fleetward.runbooks.nodes import NodeKeeper, held_by_fleetward
 from fleetward.runbooks.page import Page
 from fleetward.runbooks.page_front import Blast
 from fleetward.runbooks.plan import plan
+from fleetward.server.conductor import Conductor
 from fleetward.server.executor import Executor
 from fleetward.server.look import SlurmLook
 from fleetward.server.metrics import Legs
@@ -64,9 +65,12 @@ class Hands:
 class Autopilot:
     """Looks after incidents; one thread goes round, and whoever brings news may have an incident looked at at once."""
 
-    def __init__(self, hands: Hands, still_alone: Callable[[], None], news: threading.Event) -> None:
+    def __init__(
+        self, hands: Hands, conductor: Conductor, still_alone: Callable[[], None], news: threading.Event
+    ) -> None:
         """`still_alone` raises where another daemon has taken over; whoever sets `news` has a round come at once."""
         self._hands = hands
+        self._conductor = conductor
         self._still_alone = still_alone
         self._lock = threading.Lock()
         self._news = news
@@ -112,6 +116,7 @@ class Autopilot:
         self._time_claims(incidents)
         for claim in hands.claims.of_closed():
             hands.keeper.release(claim.node, claim.owner, WHO)
+        self._conductor.round()
         if time.monotonic() - self._reconciled >= RECONCILE_SECONDS:
             self._reconciled = time.monotonic()
             self.reconcile()

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from urllib.parse import quote
 
+from fleetward.model.changes import Change, ChangeView, PlannedChange
 from fleetward.model.claims import ClaimClass
 from fleetward.model.daemon_views import DaemonError, EventView, IncidentView, Modes, NodeAnswer, RunbookView
 from fleetward.model.errors import ExitCode, FleetwardError, OutOfReachError, RefusedError, UsageError
@@ -130,6 +131,22 @@ class DaemonClient:
     def abort(self, run: int) -> Run:
         """End a run where it stands; what it did is not undone."""
         return self._post(Run, f"/v1/runs/{run}/abort", {})
+
+    def plan_change(self, asked: Mapping[str, object]) -> PlannedChange:
+        """Plan a change (`page`, `nodes`, `params`, `at_once`, `budget`, `work_seconds`)."""
+        return self._post(PlannedChange, "/v1/changes", asked)
+
+    def changes(self, limit: int = 50) -> tuple[Change, ...]:
+        """Return the newest changes, newest first."""
+        return self._get(tuple[Change, ...], "/v1/changes", {"limit": str(limit)})
+
+    def change(self, change: int) -> ChangeView:
+        """Return one change with its history."""
+        return self._get(ChangeView, f"/v1/changes/{change}")
+
+    def tell_change(self, change: int, word: str, body: Mapping[str, object] | None = None) -> Change:
+        """Say a word about a change: approve, pause, resume, abort or give-back."""
+        return self._post(Change, f"/v1/changes/{change}/{_segment(word)}", body or {})
 
     def modes(self) -> Modes:
         """Return the mode of each page by its id."""

@@ -9,20 +9,22 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from fleetward.model.errors import ExitCode, FleetwardError, UsageError
+from fleetward.model.errors import ExitCode, FleetwardError
 from fleetward.model.guardrails import Guardrail
-from fleetward.model.settings import Settings
+from fleetward.model.settings import ProvisionSettings, Settings
 from fleetward.operations.node_runner import AnsibleNodeRunner
-from fleetward.runbooks.actions.node_run import NodeRunner, NodeStep
+from fleetward.operations.player import AnsiblePlayer
+from fleetward.runbooks.actions.ansible_play import NoPlays, Player
+from fleetward.runbooks.actions.node_run import NodeRunner, NoNodes
 from fleetward.runbooks.actions.registry import World, all_actions
 from fleetward.runbooks.clock import SystemClock
 from fleetward.runbooks.engine import Engine
@@ -30,6 +32,8 @@ from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import HttpPrometheus, Prometheus
 from fleetward.server.app import Secrets, local_app, public_app
 from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
+from fleetward.server.changes import ChangeService
+from fleetward.server.conductor import Baton, Conductor
 from fleetward.server.declared import Declared
 from fleetward.server.executor import Executor
 from fleetward.server.intake import Intake
@@ -43,6 +47,7 @@ from fleetward.server.shelf import Shelf
 from fleetward.server.watch import Asked, Interest, Source
 from fleetward.slurm.backends import connect
 from fleetward.slurm.client import SlurmClient
+from fleetward.store.changes import Changes
 from fleetward.store.claims import Claims
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
@@ -63,27 +68,13 @@ class Made:
     """What was put together from settings and a database, not yet at work."""
 
     service: Service
+    changes: ChangeService
     intake: Intake
     autopilot: Autopilot
     executor: Executor
     sources: tuple[Source[Any], ...]
     registry: CollectorRegistry
     reports: NodeReports
-
-
-class NoNodes:
-    """Refuses steps on nodes where no inventory says how to reach them."""
-
-    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
-        """Refuse."""
-        raise self._error(node)
-
-    def observe(self, node: str, marker: str) -> NodeStep:
-        """Refuse."""
-        raise self._error(node)
-
-    def _error(self, node: str) -> UsageError:
-        return UsageError(f"{node} cannot be reached: name an inventory with daemon.inventory in the settings")
 
 
 def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], None]) -> None:
@@ -113,7 +104,10 @@ def run_daemon(settings: Settings, *, embedded: bool, announce: Callable[[str], 
             _tell_systemd("READY=1")
 
         secrets = Secrets(settings.webhook_token(), read_keys(settings.node_keys(), settings.daemon.node_key_file))
-        apps = (local_app(made.service), public_app(made.service, made.intake, made.reports, secrets, made.registry))
+        apps = (
+            local_app(made.service, made.changes),
+            public_app(made.service, made.intake, made.reports, secrets, made.registry),
+        )
         try:
             serve(apps[0], local, apps[1], public, ready)
         finally:
@@ -140,18 +134,29 @@ class Outside:
     prometheus: Prometheus
     runner: NodeRunner
     clock: SystemClock
+    player: Player = field(default_factory=NoPlays)
 
 
 def outside(settings: Settings, stack: ExitStack) -> Outside:
     """Return the ways to Slurm, Prometheus and the nodes; nothing is asked of them yet."""
+    inventory = Path(settings.daemon.inventory) if settings.daemon.inventory else None
     return Outside(
         # What acts speaks through Slurm's own programs: each call is a process of its own.
         acting=stack.enter_context(connect("command-line", log.warning)),
         looking=stack.enter_context(connect(os.environ.get("FLEETWARD_SLURM_BACKEND", "auto"), log.warning)),
         prometheus=HttpPrometheus(settings.daemon.prometheus_url),
-        runner=AnsibleNodeRunner(Path(settings.daemon.inventory)) if settings.daemon.inventory else NoNodes(),
+        runner=AnsibleNodeRunner(inventory) if inventory else NoNodes(),
         clock=SystemClock(),
+        player=_player(settings.provision),
     )
+
+
+def _player(settings: ProvisionSettings) -> Player:
+    """Return what plays playbooks; the vault's password stays in its file."""
+    if not settings.inventory:
+        return NoPlays()
+    vault = settings.vault_password_file
+    return AnsiblePlayer(Path(settings.inventory), environment={"ANSIBLE_VAULT_PASSWORD_FILE": vault} if vault else {})
 
 
 def make(settings: Settings, database: Database, still_alone: Callable[[], None], out: Outside) -> Made:
@@ -168,7 +173,15 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
     legs = Legs(registry)
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=registry)
-    world = World(out.acting, keeper, out.prometheus, out.runner, out.clock, seen_jobs=SeenQueue(slurm, queue_interest))
+    world = World(
+        out.acting,
+        keeper,
+        out.prometheus,
+        out.runner,
+        out.clock,
+        out.player,
+        seen_jobs=SeenQueue(slurm, queue_interest),
+    )
     engine = Engine(runs, all_actions(world), out.clock, shelf.pages)
     news = threading.Event()
     executor = Executor(engine, runs, news.set)
@@ -184,12 +197,15 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
         slurm=slurm,
         declared=declared.racks,
     )
-    autopilot = Autopilot(hands, still_alone, news)
+    changes = Changes(database)
+    baton = Baton(changes, runs, executor, keeper, out.acting, hands.policy)
+    autopilot = Autopilot(hands, Conductor(baton), still_alone, news)
     events = Events(database)
     backing = Backing(
         database, modes, events, gpus, interest, declared.racks, settings.cluster.name, settings.daemon.pages_url
     )
     service = Service(hands, backing, autopilot)
+    change_service = ChangeService(baton, shelf, declared.leaves, autopilot.hurry)
     intake = Intake(incidents, HealthReports(database), shelf, autopilot, legs)
 
     def nodes() -> frozenset[str]:
@@ -202,10 +218,11 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
             lambda: incidents.list(NOT_CLOSED, MOST_INCIDENTS),
             claims.open,
             lambda: [node.name for node in slurm.reading.value.nodes] if slurm.reading.value else [],
+            changes.going,
         )
     )
     reports = NodeReports(Records(events, intake, Reports(registry)), nodes)
-    return Made(service, intake, autopilot, executor, (slurm, gpus), registry, reports)
+    return Made(service, change_service, intake, autopilot, executor, (slurm, gpus), registry, reports)
 
 
 def start(made: Made, stopping: threading.Event) -> list[threading.Thread]:

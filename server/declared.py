@@ -1,25 +1,42 @@
-"""What the daemon takes from its copy of the inventory: which hosts there are, and in which racks they stand."""
+"""What the daemon takes from its copy of the inventory: which hosts there are, and where they stand."""
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleetward.model.ansible_inventory import read_inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a host stands."""
+
+    rack: str
+    leaf: str
+
 
 _Stamp = tuple[tuple[str, int, int], ...]
 
 
 class Declared:
-    """Hosts and racks as declared, read again when a file changes; empty where there is no inventory."""
+    """Hosts and where they stand as declared, read again when a file changes; empty where there is no inventory."""
 
     def __init__(self, inventory: Path | None) -> None:
         self._inventory = inventory
         self._lock = threading.Lock()
         self._stamp: _Stamp | None = None
-        self._racks: Mapping[str, str] = {}
+        self._places: Mapping[str, Place] = {}
 
     def racks(self) -> Mapping[str, str]:
         """Return every host with its rack, empty text where it has none."""
+        return {name: place.rack for name, place in self._read().items()}
+
+    def leaves(self) -> Mapping[str, str]:
+        """Return every host with its leaf switch, empty text where it has none."""
+        return {name: place.leaf for name, place in self._read().items()}
+
+    def _read(self) -> Mapping[str, Place]:
         if self._inventory is None:
             return {}
         stamp = _stamp(self._inventory)
@@ -27,9 +44,13 @@ class Declared:
             if stamp != self._stamp:
                 # What is wrong with an inventory is told where it is checked, not here.
                 hosts = read_inventory(self._inventory, lambda *_: None).hosts if stamp else {}
-                self._racks = {name: str(host.variables.get("fleet_rack") or "") for name, host in hosts.items()}
+                self._places = {name: _place(host.variables) for name, host in hosts.items()}
                 self._stamp = stamp
-            return self._racks
+            return self._places
+
+
+def _place(variables: Mapping[str, object]) -> Place:
+    return Place(str(variables.get("fleet_rack") or ""), str(variables.get("fleet_leaf_switch") or ""))
 
 
 def _stamp(path: Path) -> _Stamp:

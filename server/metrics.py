@@ -9,6 +9,7 @@ from prometheus_client import Counter as Counters
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fleetward.model.changes import Change, ChangeState, NodeState
 from fleetward.model.claims import Claim
 from fleetward.model.daemon_views import EventView
 from fleetward.model.errors import OutOfReachError
@@ -21,6 +22,7 @@ from fleetward.model.runs import RunState
 
 BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900)
 OPEN_RUNS = tuple(state for state in RunState if not state.ended)
+OPEN_CHANGES = (ChangeState.RUNNING, ChangeState.PAUSED, ChangeState.STOPPED)
 OPEN_INCIDENTS = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 
 
@@ -101,12 +103,14 @@ class DaemonCollector(Collector):
         incidents: Callable[[], tuple[Incident, ...]],
         claims: Callable[[], tuple[Claim, ...]],
         nodes: Callable[[], Iterable[str]],
+        changes: Callable[[], tuple[Change, ...]],
     ) -> None:
-        """`incidents` returns those that are not closed, `claims` those not released, `nodes` what Slurm knows."""
+        """`incidents` and `changes` are those not ended, `claims` those not released, `nodes` what Slurm knows."""
         self._status = status
         self._incidents = incidents
         self._claims = claims
         self._nodes = nodes
+        self._changes = changes
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; those that the store would have to tell are left out while it is away."""
@@ -122,7 +126,7 @@ class DaemonCollector(Collector):
             state: float(status.runs.get(state, 0)) for state in OPEN_RUNS
         })  # fmt: skip
         try:
-            incidents, claims = self._incidents(), self._claims()
+            incidents, claims, changes = self._incidents(), self._claims(), self._changes()
         except OutOfReachError:
             return
         counted = Counter(incident.state for incident in incidents)
@@ -130,10 +134,25 @@ class DaemonCollector(Collector):
             state: float(counted[state]) for state in OPEN_INCIDENTS
         })  # fmt: skip
         yield _node_incidents(incidents)
+        yield from _changes(changes)
         claimed = Counter(claim.node for claim in claims)
         yield _gauge("fleet_node_claims", "Claims on a node; 0 for each that Slurm knows and nobody claims.", "node", {
             node: float(claimed[node]) for node in sorted({*self._nodes(), *claimed})
         })  # fmt: skip
+
+
+def _changes(changes: Iterable[Change]) -> Iterator[Metric]:
+    """Yield the changes that are under way by state, and the nodes of each."""
+    counted = Counter(change.state for change in changes)
+    yield _gauge("fleet_changes", "Changes that were approved and have not ended.", "state", {
+        state: float(counted[state]) for state in OPEN_CHANGES
+    })  # fmt: skip
+    family = GaugeMetricFamily("fleet_change_nodes", "Nodes of such a change.", labels=["change", "state"])
+    for change in changes:
+        states = Counter(node.state for node in change.nodes)
+        for state in NodeState:
+            family.add_metric([change.owner, str(state)], float(states[state]))
+    yield family
 
 
 def _node_incidents(incidents: Iterable[Incident]) -> Metric:

@@ -65,11 +65,16 @@ class Claims:
         return tuple(_claim(row) for row in rows)
 
     def of_closed(self) -> tuple[Claim, ...]:
-        """Return the claims not released whose incident is closed: what a close that was cut off has left."""
+        """Return the claims not released whose incident is closed, or whose node the change is done with.
+
+        It is what a close, or an abort, that was cut off has left, or a drain that came right after it.
+        """
         with self._database.transaction() as connection:
             rows = connection.execute(
                 "select c.* from claims c join incidents i on c.owner = 'i' || i.id"
-                " where c.released_at is null and i.state = 'closed' order by c.id"
+                " where c.released_at is null and i.state = 'closed' union all"
+                " select c.* from claims c join change_nodes n on c.owner = 'c' || n.change and c.node = n.node"
+                " where c.released_at is null and n.state in ('done', 'given_back', 'left_out') order by id"
             )
             return tuple(_claim(row) for row in rows)
 

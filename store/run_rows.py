@@ -59,6 +59,7 @@ def _read(row: DictRow, steps: tuple[Step, ...]) -> Run:
         ended_at=row["ended_at"],
         steps=steps,
         blast=row["blast"],
+        change=row["change"],
     )
 
 

@@ -54,7 +54,7 @@ class Runs:
         with self._database.transaction() as connection:
             if new.incident is not None:
                 _refuse_a_second(connection, new.runbook, new.incident)
-            run_id = _insert(connection, new)
+            run_id = insert(connection, new)
             text = f"r{run_id} {new.state}: {new.title} ({new.runbook}, {new.mode})"
             decisions.tell(connection, new.incident, run_id, new.asked_by, text)
             return run_rows.get(connection, run_id)
@@ -235,15 +235,18 @@ def _refuse_a_second(connection: Connection, runbook: str, incident_id: int) -> 
         raise ConflictError(f"i{incident_id} has a run of {runbook} already: r{row['id']} is {row['state']}.")
 
 
-def _insert(connection: Connection, new: NewRun) -> int:
+def insert(connection: Connection, new: NewRun, change: int | None = None) -> int:
+    """Add a run with its steps; returns its number."""
     row = the_row(
         connection.execute(
-            "insert into runs (runbook, title, incident, params, page, policy, digest, mode, state, blast, asked_by)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning id",
+            "insert into runs (runbook, title, incident, change, params, page, policy, digest, mode, state, blast,"
+            " asked_by, approved_by, approved_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+            " case when %s::bigint is not null then clock_timestamp() end) returning id",
             [
                 words.key(new.runbook),
                 words.text(new.title),
                 new.incident,
+                change,
                 words.json(new.params),
                 words.text(new.page),
                 words.json(new.policy),
@@ -252,6 +255,8 @@ def _insert(connection: Connection, new: NewRun) -> int:
                 str(new.state),
                 words.text(new.blast),
                 words.text(new.asked_by),
+                words.text(new.asked_by) if change is not None else "",
+                change,
             ],
         )
     )

@@ -57,10 +57,11 @@ PIECES = (
         pytest(f"the traps of submitting, on {suite}", 9, "-m", "verify", "--suite", suite, "tests/slurm/test_traps.py")
         for suite in ("trixie", "forky")
     ),
+    pytest("a change through eight nodes", 25, "-m", "verify", "tests/e2e/test_change.py"),
     pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
     pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),
     pytest("spoilt roles, which their scenarios notice", 20, "-m", "verify", "tests/roles/test_role_mutants.py"),
-    Piece("mutants of pure code, which unit tests notice", (sys.executable, "tools/mutate.py"), 15),
+    Piece("mutants of pure code, which unit tests notice", (sys.executable, "tools/mutate.py"), 25),
     Piece("the tests against the installed wheel", ("tools/test_wheel.sh",), 4),
     *(Piece(f"role {role} from a bare image", ("tools/molecule.sh", role), 3) for role in ROLES),
 )

@@ -13,7 +13,7 @@ STATES = (
 )
 """One of these is each node's state; there are no others."""
 
-OWNERS = ("fleetward", "person", "slurm")
+OWNERS = ("change", "fleetward", "person", "slurm")
 """Who drained a node: a claim of ours, a person by hand, or Slurm by itself."""
 
 _FIRST = (
@@ -45,8 +45,9 @@ def drain_owner(node: Node) -> str | None:
     """Return one of OWNERS; None for a node that is not drained."""
     if "DRAIN" not in node.flags:
         return None
-    if owned_reason(node.reason):
-        return "fleetward"
+    own = owned_reason(node.reason)
+    if own is not None:
+        return "change" if own.of_change else "fleetward"
     return "slurm" if node.reason_by == "slurm" else "person"
 
 

@@ -46,6 +46,19 @@ def run_number(text: str) -> int:
     return _number(text, "r", "run")
 
 
+def change_number(text: str) -> int:
+    """Return a change's number: 3 is also `c3`."""
+    return _number(text, "c", "change")
+
+
+def param_value(text: str) -> tuple[str, str]:
+    """Return the name and the value of a `--param`."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--param {text}: write it as NAME=VALUE")
+    return name, value
+
+
 def _number(text: str, letter: str, what: str) -> int:
     digits = text.removeprefix(letter)
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):

@@ -33,7 +33,7 @@ T = TypeVar("T")
 def follow_run(look: Callable[[], Run], say: Say, note: Say) -> Run:
     """Tell what happens to a run until it ends or asks a person; return it as it is then."""
     seen = _SeenRun()
-    for run in _looks(look, note):
+    for run in looks(look, note):
         for line in seen.news(run):
             say(line)
         if run.state.ended or asks(run):
@@ -45,7 +45,7 @@ def follow_incident(look: Callable[[], IncidentView], say: Say, note: Say) -> In
     """Tell what happens to an incident until it is closed or a run of it fails or asks; return it as it is then."""
     told = -1
     runs: dict[int, _SeenRun] = {}
-    for view in _looks(look, note):
+    for view in looks(look, note):
         for entry in view.timeline:
             if entry.id > told:
                 say(entry_line(entry))
@@ -122,7 +122,7 @@ def _added(before: str, now: str) -> str:
     return now if at < 0 else now[at + len(end) :]
 
 
-def _looks(look: Callable[[], T], note: Say) -> Iterator[T]:
+def looks(look: Callable[[], T], note: Say) -> Iterator[T]:
     """Yield what each look shows; a daemon that is away for a while is waited for, and this is said."""
     away_since: float | None = None
     while True:

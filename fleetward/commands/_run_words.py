@@ -29,7 +29,7 @@ def overview(run: Run) -> str:
     lines = [
         f"r{run.id}  {printable(run.title)} ({printable(run.runbook)}){about}",
         "",
-        *_facts(
+        *facts(
             {
                 "state": f"{run.state}: {run.why}" if run.why else str(run.state),
                 "params": shlex.join(f"{name}={value}" for name, value in sorted(run.params.items())) or "none",
@@ -51,8 +51,9 @@ def overview(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _facts(facts: Mapping[str, str]) -> list[str]:
-    return [f"  {name:<12} {printable(value)}" for name, value in facts.items() if value]
+def facts(found: Mapping[str, str]) -> list[str]:
+    """Return what is known, a line each; nothing is said of what is empty."""
+    return [f"  {name:<12} {printable(value)}" for name, value in found.items() if value]
 
 
 def _row(step: Step) -> tuple[str, ...]:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetward.commands._daemon import daemon, document, incident_number, json_option, moment, run_number, socket_option
+from fleetward.commands._daemon import (
+    daemon,
+    document,
+    incident_number,
+    json_option,
+    moment,
+    param_value,
+    run_number,
+    socket_option,
+)
 from fleetward.commands._table import echo_json, note, table
 from fleetward.model.errors import ExitCode, UsageError
 from fleetward.printable import printable
@@ -121,7 +130,7 @@ def plan_run(
     socket: Path | None,
 ) -> None:
     """Plan a run of a page. Nothing is done until it is approved."""
-    values = dict(_param(text) for text in params)
+    values = dict(param_value(text) for text in params)
     with daemon(socket) as client:
         found = client.propose(page_id, values, incident_id)
         if approve:
@@ -205,13 +214,6 @@ def status(number: int, follow: bool, as_json: bool, socket: Path | None) -> Non
             click.echo(overview(found))
             return
         _finish(client, found, follow, as_json)
-
-
-def _param(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise UsageError(f"--param {text}: write it as NAME=VALUE")
-    return name, value
 
 
 def _approved(client: "DaemonClient", found: "Run", digest: str | None) -> "Run":

@@ -19,6 +19,7 @@ Check = Callable[[object], str]
 _PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}")
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,5})(?P<unit>[smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
@@ -79,13 +80,20 @@ def node_name(value: object) -> str:
 
 def duration(value: object) -> str:
     """Take a length of time."""
-    fits = isinstance(value, str) and _DURATION.fullmatch(value)
+    fits = isinstance(value, str) and _DURATION.fullmatch(_PLACEHOLDER.sub("1h", value))
     return "" if fits else f"is to be a length of time such as 30s, 10m or 24h, not {value!r}"
 
 
 def truth(value: object) -> str:
     """Take true or false."""
     return "" if isinstance(value, bool) else f"is to be true or false, not {value!r}"
+
+
+def word_list(value: object) -> str:
+    """Take a list of words, none of which could be taken for an option."""
+    words = value if isinstance(value, list) else []
+    fits = all(isinstance(word, str) and _WORD.fullmatch(_PLACEHOLDER.sub("x", word)) for word in words)
+    return "" if words and fits else f"is to be a list of words such as [nvidia_driver], not {value!r}"
 
 
 def one_of(*words: str) -> Check:

@@ -93,6 +93,21 @@ class NodeRunner(Protocol):
         """Return how it stands; changes nothing."""
 
 
+class NoNodes:
+    """Refuses steps on nodes where no inventory says how to reach them."""
+
+    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
+        """Refuse."""
+        raise self._error(node)
+
+    def observe(self, node: str, marker: str) -> NodeStep:
+        """Refuse."""
+        raise self._error(node)
+
+    def _error(self, node: str) -> UsageError:
+        return UsageError(f"{node} cannot be reached: name an inventory with daemon.inventory in the settings")
+
+
 def argument_list(value: object) -> str:
     """Take a list of texts that begins with a program."""
     if isinstance(value, list) and value and all(isinstance(each, str) and "\0" not in each for each in value):

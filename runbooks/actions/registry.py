@@ -1,15 +1,18 @@
 """All kinds of action, by their names on a page."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fleetward.runbooks.actions.ansible_play import AnsiblePlay, NoPlays, Player
 from fleetward.runbooks.actions.base import Action
 from fleetward.runbooks.actions.declared import Declared, Kind
+from fleetward.runbooks.actions.node_reboot import Reboot
 from fleetward.runbooks.actions.node_run import NodeRun, NodeRunner
 from fleetward.runbooks.actions.pauses import Approve, Wait
 from fleetward.runbooks.actions.prometheus_expect import Expect
 from fleetward.runbooks.actions.slurm_nodes import Drain, Resume
 from fleetward.runbooks.actions.slurm_requeue import Requeue
+from fleetward.runbooks.actions.slurm_wait import WaitForJobs
 from fleetward.runbooks.clock import Clock
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import Prometheus
@@ -17,7 +20,18 @@ from fleetward.slurm.answers import Job
 from fleetward.slurm.client import SlurmClient
 from fleetward.slurm.snapshot import Part
 
-_ALL: tuple[type[Declared], ...] = (Drain, Resume, Requeue, NodeRun, Expect, Approve, Wait)
+_ALL: tuple[type[Declared], ...] = (
+    Drain,
+    Resume,
+    Requeue,
+    WaitForJobs,
+    NodeRun,
+    Reboot,
+    AnsiblePlay,
+    Expect,
+    Approve,
+    Wait,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class World:
     prometheus: Prometheus
     node_runner: NodeRunner
     clock: Clock
+    player: Player = field(default_factory=NoPlays)
     seen_jobs: Callable[[], Part[Job]] = Part
     """The jobs as a picture has them that is taken anyway, by time.monotonic; without one Slurm is asked each time."""
 
@@ -44,7 +59,10 @@ def all_actions(world: World) -> dict[str, Action]:
         Drain(world.keeper),
         Resume(world.keeper),
         Requeue(world.slurm, world.clock, world.seen_jobs),
+        WaitForJobs(world.slurm, world.clock, world.seen_jobs),
         NodeRun(world.node_runner, world.clock),
+        Reboot(world.node_runner, world.clock),
+        AnsiblePlay(world.player, world.clock),
         Expect(world.prometheus, world.clock),
         Approve(),
         Wait(world.clock),

@@ -33,7 +33,7 @@ PAGES = "http://head.test:9720"
 ALERTS = {
     *("GpuXidFatal", "GpuOffBus", "GpuCountWrong", "GpuLeftoverProcesses", "NodeDown", "NodeDrainedWithoutIncident"),
     *("NodeUnhealthy", "NodeDegraded", "NodeHealthStale", "NodeReportsRefused", "NodeDrainedItself"),
-    *("SlurmControllerDown", "ExporterDown", "TargetMissing", "Watchdog", "JobFailureRatioHigh"),
+    *("SlurmControllerDown", "ExporterDown", "TargetMissing", "ChangeStopped", "Watchdog", "JobFailureRatioHigh"),
 }
 RECORDED = {"account:gpu_utilization_ratio:sum", "account:gpu_utilization_ratio:count", "account:gpus_allocated:count"}
 

@@ -7,7 +7,7 @@ import os
 import pwd
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fleetward.model.changes import (
+    Change,
+    ChangeEntry,
+    ChangeNode,
+    ChangeState,
+    ChangeView,
+    Forecast,
+    LeftOut,
+    PlannedChange,
+)
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.daemon_views import EventView, IncidentView, NodeAnswer, RunbookStepView, RunbookView
 from fleetward.model.errors import FleetwardError, RefusedError, UsageError
@@ -25,6 +35,7 @@ from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
 from fleetward.server.app import local_app
+from fleetward.server.changes import ChangeService
 from fleetward.server.peer import PeerProtocol
 from fleetward.server.service import Service
 
@@ -80,6 +91,33 @@ def run(state: RunState = RunState.PROPOSED, *steps: StepState, why: str = "", *
         steps=tuple(dataclasses.replace(step, state=now) for step, now in zip(STEPS, states, strict=False)),
     )
     return dataclasses.replace(made, **changes)
+
+
+def change(state: ChangeState = ChangeState.PLANNED, *nodes: ChangeNode, **changes: object) -> Change:
+    """Return change 3: two batches of two nodes, all waiting where none are given."""
+    made = Change(
+        id=3,
+        page="change-site",
+        title="Bring a node to what the inventory declares",
+        params={"patience": "24h"},
+        digest=DIGEST,
+        budget=1,
+        state=state,
+        why="",
+        made_by="ada",
+        made_at=NOON,
+        forecast=Forecast(5400.0, 12.25, 900.0),
+        nodes=nodes or tuple(ChangeNode(f"gpu{number:03}", (number + 1) // 2) for number in range(1, 5)),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def change_view(
+    state: ChangeState = ChangeState.PLANNED, *nodes: ChangeNode, history: Sequence[str] = (), **changes: object
+) -> ChangeView:
+    """Return that change with what was said and done about it."""
+    entries = tuple(ChangeEntry(NOON, "fleetward", text) for text in ("planned for 4 nodes", *history))
+    return ChangeView(change(state, *nodes, **changes), entries)
 
 
 PAGE = RunbookView(
@@ -211,6 +249,42 @@ class PlayedService:
 
 
 @dataclass
+class PlayedChanges:
+    """The changes that the daemon holds; a list of views is told one per look, the last for ever."""
+
+    looks: list[ChangeView] = field(default_factory=lambda: [change_view()])
+    left_out: tuple[LeftOut, ...] = ()
+
+    def plan(self, asked: object, who: str) -> PlannedChange:
+        return PlannedChange(change(made_by=who), self.left_out)
+
+    def list(self, limit: int) -> tuple[Change, ...]:
+        return tuple(view.change for view in self.looks)[:limit]
+
+    def show(self, number: int) -> ChangeView:
+        if number != 3:
+            raise UsageError(f"there is no change c{number}")
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def approve(self, number: int, digest: str, who: str) -> Change:
+        if digest != DIGEST:
+            raise UsageError("c3 is not what you approved: look at it again")
+        return change(ChangeState.RUNNING, approved_by=who, approved_at=NOON)
+
+    def pause(self, number: int, who: str) -> Change:
+        return change(ChangeState.PAUSED)
+
+    def resume(self, number: int, budget: int | None, *, retry: bool, who: str) -> Change:
+        return change(ChangeState.RUNNING)
+
+    def abort(self, number: int, who: str) -> Change:
+        return change(ChangeState.ABORTED, why=f"aborted by {who}", ended_at=NOON)
+
+    def give_back(self, number: int, node: str, why: str, who: str) -> Change:
+        return change(ChangeState.STOPPED)
+
+
+@dataclass
 class PlayedDaemon(PlayedService):
     """That service behind the daemon's HTTP, which may also be slow, refuse, or answer nonsense."""
 
@@ -222,6 +296,7 @@ class PlayedDaemon(PlayedService):
     delay: float = 0
     """Seconds before each answer."""
     asked: list[Asked] = field(default_factory=list)
+    changes: PlayedChanges = field(default_factory=PlayedChanges)
 
     def posted(self) -> list[tuple[str, Any]]:
         """Return path and body of everything that wanted a change."""
@@ -241,7 +316,9 @@ class PlayedDaemon(PlayedService):
         async def again() -> Message:
             return {"type": "http.request", "body": content, "more_body": False}
 
-        await (said or local_app(cast("Service", self._next())))(scope, again, send)
+        service = self._next()
+        changes = self.changes if service is self else service
+        await (said or local_app(cast("Service", service), cast("ChangeService", changes)))(scope, again, send)
 
     def _next(self) -> object:
         """Return the service, or for one time one that refuses."""
@@ -256,7 +333,7 @@ class _Refusing:
     def __getattr__(self, name: str) -> object:
         """Whatever is called raises the error."""
 
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise self.error
 
         return refuse

@@ -38,6 +38,7 @@ main()
         ),
         *(["incident", verb, "--help"] for verb in ("list", "show", "ack")),
         *(["runbook", verb, "--help"] for verb in ("list", "lint", "run", "approve")),
+        *(["change", verb, "--help"] for verb in ("list", "plan", "status", "approve", "give-back")),
     ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:

@@ -14,9 +14,10 @@ import psycopg
 from played_slurm import PlayedSlurm
 from starlette.testclient import TestClient
 
-from fleetward.runbooks.actions.node_run import NodeStep
+from fleetward.runbooks.actions.ansible_play import Play, Played
+from fleetward.runbooks.actions.node_run import NodeStep, NoNodes
 from fleetward.runbooks.prometheus import Sample
-from fleetward.server.daemon import Made, NoNodes
+from fleetward.server.daemon import Made
 from fleetward.server.node_tokens import token_of
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
@@ -85,6 +86,21 @@ class PlayedPrometheus:
 
 
 @dataclass
+class PlayedPlayer:
+    """Plays nothing, and says of each node what a test put in."""
+
+    fails: dict[str, str] = field(default_factory=dict)
+    played: list[str] = field(default_factory=list)
+    on_play: Callable[[str], None] = lambda _: None
+
+    def play(self, wanted: Play, report: Callable[[str], None]) -> Played:
+        self.played.append(wanted.node)
+        self.on_play(wanted.node)
+        why = self.fails.get(wanted.node)
+        return Played(3, 1, () if why is None else (why,))
+
+
+@dataclass
 class Daemon:
     """The daemon under test and the world that it sees."""
 
@@ -95,6 +111,7 @@ class Daemon:
     database: Database
     local: TestClient
     public: TestClient
+    player: PlayedPlayer = field(default_factory=PlayedPlayer)
 
     def post(self, *alerts: Mapping[str, Any], token: str = TOKEN) -> httpx.Response:
         answer: httpx.Response = self.public.post(

@@ -105,6 +105,7 @@ def test_who_drained_a_node() -> None:
     assert drain_owner(node("a", "IDLE", "DRAIN", reason="Kill task failed", by="slurm")) == "slurm"
     assert drain_owner(node("a", "IDLE", "DRAIN", reason="a fan is loud", by="root")) == "person"
     assert drain_owner(node("a", "IDLE", "DRAIN", reason="fleetward:i7 node_problem: GPU 3", by="root")) == "fleetward"
+    assert drain_owner(node("a", "IDLE", "DRAIN", reason="fleetward:c12 maintenance: driver", by="root")) == "change"
     assert drain_owner(node("a", "IDLE", "DRAIN", reason="fleetward: not in the form of ours", by="ada")) == "person"
 
 

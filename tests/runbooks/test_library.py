@@ -18,6 +18,10 @@ from fleetward.runbooks.page import Page, read_file
 RULES = Path(fleetward.__file__).parent / "alerting" / "rules"
 TO_THE_END = ("gpu-off-bus", "gpu-xid-fatal", "node-down")
 JOBS_LEFT_ALONE = "node-unhealthy"
+CARRIED_OUT = ("change-reboot", "change-site")
+"""By `fleetward change`, on many nodes; no alert leads there."""
+THAT_CHANGE = ("ansible.play", "node.reboot")
+"""Actions that leave a node otherwise than it was."""
 
 
 def shipped() -> list[Page]:
@@ -27,7 +31,7 @@ def shipped() -> list[Page]:
 def test_every_shipped_page_is_without_a_finding() -> None:
     assert library().problems == ()
     assert [str(finding) for page in shipped() for finding in lint(page, kinds())] == []
-    assert len(shipped()) == len(list(SHIPPED.glob("*.md"))) == 15
+    assert len(shipped()) == len(list(SHIPPED.glob("*.md"))) == 18
 
 
 def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
@@ -65,7 +69,65 @@ def test_the_page_for_a_lost_gpu_has_the_steps_of_the_loop() -> None:
     assert steps == ["look", "drain", "requeue", "repaired", "back", "resume"]
 
 
-@pytest.mark.parametrize("page_id", [page.id for page in shipped() if page.id not in {*TO_THE_END, JOBS_LEFT_ALONE}])
+def test_what_begins_with_change_and_has_no_alert_is_carried_out_by_one() -> None:
+    assert tuple(page.id for page in shipped() if page.id.startswith("change-") and not page.alerts) == CARRIED_OUT
+
+
+@pytest.mark.parametrize("page_id", CARRIED_OUT)
+class TestCarriedOut:
+    """What holds for a page that is carried out on node after node while nobody looks."""
+
+    def test_it_is_about_one_node_that_only_a_person_names(self, page_id: str) -> None:
+        page = library().page(page_id)
+        assert (page.params["node"].source, page.params["node"].default) == ("", None)
+        assert (str(page.blast), str(page.mode)) == ("node", "propose")
+        for step in page.steps:
+            assert "{{ node }}" in {str(value) for value in step.arguments.values()} or "$node" in str(step.arguments)
+
+    def test_before_the_drain_it_only_looks(self, page_id: str) -> None:
+        steps = library().page(page_id).steps
+        before = steps[: [step.action for step in steps].index("slurm.drain")]
+        assert [step.name for step in before if step.action != "node.run" or not step.optional] == []
+        assert not [step.name for step in before if step.options.get("changes")]
+
+    def test_the_drain_is_planned_work_and_can_be_undone(self, page_id: str) -> None:
+        drain = next(step for step in library().page(page_id).steps if step.action == "slurm.drain")
+        assert (drain.arguments["class"], drain.options["undo"]) == ("maintenance", "slurm.resume")
+
+    def test_no_job_is_on_the_node_when_anything_of_it_is_changed(self, page_id: str) -> None:
+        steps = library().page(page_id).steps
+        actions = [step.action for step in steps]
+        waits = actions.index("slurm.wait_for_jobs")
+        assert actions.index("slurm.drain") == waits - 1
+        assert steps[waits].arguments.get("late", "fail") == "fail"
+        assert not steps[waits].optional
+        assert min(index for index, action in enumerate(actions) if action in THAT_CHANGE) > waits
+
+    def test_it_is_checked_after_the_last_change_and_before_it_takes_jobs_again(self, page_id: str) -> None:
+        steps = library().page(page_id).steps
+        last = max(index for index, step in enumerate(steps) if step.action in THAT_CHANGE)
+        checks = [step for step in steps[last + 1 : -1] if step.arguments.get("") == ["fleetward", "check"]]
+        assert len(checks) == 1
+        assert not checks[0].optional
+        assert "expect" not in checks[0].arguments
+
+    def test_a_boot_is_followed_by_a_look_through_slurm(self, page_id: str) -> None:
+        actions = [step.action for step in library().page(page_id).steps]
+        if "node.reboot" in actions:
+            assert "prometheus.expect" in actions[actions.index("node.reboot") :]
+
+    def test_the_node_is_given_back_last_and_once(self, page_id: str) -> None:
+        steps = library().page(page_id).steps
+        assert [step.action for step in steps].count("slurm.resume") == 1
+        assert (steps[-1].action, steps[-1].options["undo"]) == ("slurm.resume", "slurm.drain")
+
+    def test_no_step_is_left_out_where_it_fails_but_a_look(self, page_id: str) -> None:
+        assert {step.name for step in library().page(page_id).steps if step.optional} <= {"look"}
+
+
+@pytest.mark.parametrize(
+    "page_id", [page.id for page in shipped() if page.id not in {*TO_THE_END, JOBS_LEFT_ALONE, *CARRIED_OUT}]
+)
 def test_the_other_pages_change_nothing_by_themselves(page_id: str) -> None:
     page = library().page(page_id)
     assert [step.name for step in page.steps if kinds()[step.action].changes] == []
@@ -114,6 +176,11 @@ def test_reading_and_checking_all_pages_takes_no_time() -> None:
     assert time.perf_counter() - began < 0.2
 
 
+def test_kinds_that_change_a_node_say_so_and_are_never_optional() -> None:
+    for name in THAT_CHANGE:
+        assert kinds()[name].changes, name
+
+
 class TestSite:
     def copy(self, folder: Path, page_id: str, *changes: tuple[str, str]) -> None:
         text = (SHIPPED / f"{page_id}.md").read_text()
@@ -152,7 +219,7 @@ class TestSite:
 
 
 def test_an_id_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(UsageError, match="there are exporter-down"):
+    with pytest.raises(UsageError, match="there are change-reboot"):
         library().page("nope")
     assert library().page_for_alert("Nope") is None
 

@@ -53,12 +53,13 @@ def test_a_page_that_is_well_has_none() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("slurm.drain", "slurm.nuke", "p.md:22: step drain: slurm.nuke is no action; there are approve, node.run"),
+        ("slurm.drain", "slurm.nuke", "p.md:22: step drain: slurm.nuke is no action; there are ansible.play, approve"),
         ("slurm.drain: ", "reboot: ", "p.md:22: step drain: reboot is no action"),
         ("undo: slurm.resume", "undo: pray", "p.md:23: step drain: undo: 'pray' is no action"),
         ("undo: slurm.resume", "undo: [a]", "p.md:23: step drain: undo: ['a'] is no action"),
         ("undo: slurm.resume", "optional: true", "p.md:23: step drain: slurm.drain changes something here, and"),
         ("within: 10s", "changes: true", "p.md:18: step look: node.run changes something here, and cannot be optional"),
+        ("node.run: [uptime]", "ansible.play: site", "p.md:18: step look: ansible.play changes something here, and"),
         ("optional: true", "optional: 1", "p.md:18: step look: optional is to be true or false"),
         ("undo: slurm.resume", "whyy: x", "p.md:23: step drain: whyy is no option of slurm.drain"),
         ('on: "{{ node }}"\n', "", "p.md:15: step look: node.run needs on"),

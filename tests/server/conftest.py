@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from played_slurm import PlayedClock, PlayedSlurm, node
 from starlette.testclient import TestClient
-from whole_daemon import NODE_KEYS, TOKEN, Daemon, PlayedPrometheus, PlayedRunner, eventually
+from whole_daemon import NODE_KEYS, TOKEN, Daemon, PlayedPlayer, PlayedPrometheus, PlayedRunner, eventually
 
 from fleetward.model.settings import read_settings
 from fleetward.runbooks.clock import SystemClock
@@ -39,16 +39,17 @@ def at_rest(database: Database, slurm: PlayedSlurm, tmp_path: Path) -> Iterator[
         files=(),
     )
     prometheus = PlayedPrometheus()
-    out = Outside(slurm, slurm, prometheus, PlayedRunner(), SystemClock())
+    player = PlayedPlayer()
+    out = Outside(slurm, slurm, prometheus, PlayedRunner(), SystemClock(), player)
     made = make(settings, database, lambda: None, out)
-    local = TestClient(local_app(made.service), client=("ada", 0), raise_server_exceptions=False)
+    local = TestClient(local_app(made.service, made.changes), client=("ada", 0), raise_server_exceptions=False)
     public = TestClient(
         public_app(
             made.service, made.intake, made.reports, Secrets(settings.webhook_token(), NODE_KEYS), made.registry
         ),
         raise_server_exceptions=False,
     )
-    daemon = Daemon(made, slurm, prometheus, tmp_path / "pages", database, local, public)
+    daemon = Daemon(made, slurm, prometheus, tmp_path / "pages", database, local, public, player)
     daemon.page("propose")
     yield daemon
     made.executor.stop(5)

@@ -31,7 +31,7 @@ def typed(daemon: Daemon, tmp_path: Path) -> Iterator[Asking]:
             assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
             return done
 
-        with Served(local_app(daemon.made.service), socket):
+        with Served(local_app(daemon.made.service, daemon.made.changes), socket):
             yield run
 
 
@@ -88,6 +88,92 @@ def test_a_person_plans_and_aborts_a_run_without_an_incident(daemon: Daemon, typ
     assert not daemon.slurm.nodes_now["gpu003"].flags
     gone = typed("runbook", "approve", "1", "--digest", planned["digest"], code=1)
     assert "r1" in gone.stderr
+
+
+CHANGE = """\
+---
+id: test-change
+title: Play a node
+alerts: []
+severity: info
+params: {node: {}}
+blast: node
+mode: propose
+---
+# Play a node
+
+## Meaning
+{{ node }} is played.
+
+## Impact
+None.
+
+## Diagnosis
+None.
+
+## Mitigation
+```step drain
+slurm.drain: "{{ node }}"
+class: maintenance
+```
+```step play
+ansible.play: site
+on: "{{ node }}"
+```
+
+## Verification
+```step back
+slurm.resume: "{{ node }}"
+```
+
+## Escalation
+Call.
+
+## History
+None.
+"""
+
+
+def test_a_change_is_planned_approved_and_followed_to_its_end(daemon: Daemon, typed: Asking) -> None:
+    (daemon.folder / "test-change.md").write_text(CHANGE)
+    daemon.slurm.change("gpu002", flags=("DRAIN",), reason="riser \x1b[2J", reason_by="ada")
+    planned = typed("change", "plan", "test-change", "gpu[001-004]", "--at-once", "2", "--work", "10m")
+    assert "fleetward: gpu002 is left out: it was taken out of service by ada: riser \\x1b[2J" in planned.stderr
+    assert [line.split() for line in planned.stdout.splitlines()[-2:]] == [["1", "gpu[001,003]"], ["2", "gpu004"]]
+    typed("change", "approve", "c1", code=2)
+    typed("change", "approve", "c1", "--digest", "0" * 12, code=2)
+    digest = json.loads(typed("change", "status", "c1", "--json").stdout)["change"]["digest"]
+    assert daemon.player.played == []
+    done = typed("change", "approve", "c1", "--digest", digest[:12], "--wait")
+    assert "✓ gpu004 done" in done.stdout
+    assert "state        done: 3 done" in done.stdout
+    assert sorted(daemon.player.played) == ["gpu001", "gpu003", "gpu004"]
+    assert [name for name, node in daemon.slurm.nodes_now.items() if "DRAIN" in node.flags] == ["gpu002"]
+    assert typed("change", "list").stdout.splitlines()[1].split()[:5] == ["c1", "test-change", "done", "2/2", "3/3"]
+    run = json.loads(typed("runbook", "status", "r1", "--json").stdout)
+    assert (run["change"], run["asked_by"], run["approved_by"]) == (1, ME, ME)
+
+
+def test_a_change_that_stops_is_carried_on_once_more_and_what_it_holds_is_given_back(
+    daemon: Daemon, typed: Asking
+) -> None:
+    (daemon.folder / "test-change.md").write_text(CHANGE)
+    daemon.player.fails |= {"gpu001": "gpu001: broken", "gpu002": "gpu002: broken"}
+    digest = json.loads(typed("change", "plan", "test-change", "gpu[001-003]", "--json").stdout)["change"]["digest"]
+    stopped = typed("change", "approve", "c1", "--digest", digest, "--wait", code=5)
+    assert "✗ gpu001 failed (r1): step play: gpu001: broken" in stopped.stdout
+    assert "c1 is stopped: 1 nodes are in trouble (gpu001)" in stopped.stderr
+    assert "--budget 1" in typed("change", "resume", "c1", code=1).stderr
+    typed("change", "resume", "c1", "--budget", "2")
+    ended = typed("change", "status", "c1", "--follow", code=1)
+    assert ended.stderr == "fleetward: c1 is done: gpu[001-002] failed\n"
+    assert "has no node" in typed("change", "give-back", "c1", "gpu009", "--why", "x", code=2).stderr
+    typed("change", "give-back", "c1", "gpu001", "--why", " ", code=2)
+    shown = typed("change", "give-back", "c1", "gpu001", "--why", "by hand").stdout
+    assert "given back" in shown
+    assert f"{ME}: gpu001 given back: by hand" in shown
+    assert [name for name, node in daemon.slurm.nodes_now.items() if "DRAIN" in node.flags] == ["gpu002"]
+    assert "cannot be aborted" in typed("change", "abort", "c1", code=1).stderr
 
 
 def test_a_node_that_slurm_does_not_know_is_said(typed: Asking) -> None:
