@@ -71,6 +71,13 @@ MUTANTS = (
         "c {{ device }} 0600 root root - 1:3\n",
         "test_users_open_the_device_files_and_they_come_back_with_the_host",
     ),
+    Mutant(
+        "nvidia_driver",
+        "tasks/install.yml",
+        "['apt-mark', 'hold']",
+        "['apt-mark', 'manual']",
+        "test_the_holds_alone_keep_the_version",
+    ),
     Mutant("slurm_node", "tasks/run.yml", "    enabled: true\n", "", "test_it_comes_back_with_the_host"),
     Mutant(
         "slurm_client",
