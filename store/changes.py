@@ -152,12 +152,17 @@ class Changes:
     def resume(self, change_id: int, who: str, budget: int | None = None, *, retry: bool = False) -> Change:
         """Go on with a change that was paused or has stopped: with another budget, and with failed nodes once more.
 
-        ConflictError where it has neither, or where more nodes are in trouble than the budget then allows.
+        One that is done goes on for the sake of its failed nodes. ConflictError where it is none of these, more nodes
+        are in trouble than the budget then allows, or another change that is under way has one of its nodes.
         """
         with self._database.transaction() as connection:
+            connection.execute("select pg_advisory_xact_lock(%s)", [_APPROVING])
             change = change_rows.get(connection, change_id, lock=True)
-            _refuse_unless(change, (ChangeState.PAUSED, ChangeState.STOPPED), "resumed")
             failed = sum(node.state is NodeState.FAILED for node in change.nodes) if retry else 0
+            again = (ChangeState.DONE,) if failed else ()
+            _refuse_unless(change, (ChangeState.PAUSED, ChangeState.STOPPED, *again), "resumed")
+            if change.state is ChangeState.DONE:
+                _refuse_a_second(connection, change_id)
             troubled = len(change.in_trouble) - failed
             allowed = change.budget if budget is None else budget
             if troubled > allowed:
@@ -172,10 +177,11 @@ class Changes:
                     [change_id],
                 )
             connection.execute(
-                "update changes set state = 'running', why = '', budget = %s where id = %s", [allowed, change_id]
+                "update changes set state = 'running', why = '', budget = %s, ended_at = null where id = %s",
+                [allowed, change_id],
             )
-            again = f", {failed} nodes once more" if failed else ""
-            change_rows.tell(connection, change_id, who, f"resumed with a budget of {allowed}{again}")
+            once_more = f", {failed} nodes once more" if failed else ""
+            change_rows.tell(connection, change_id, who, f"resumed with a budget of {allowed}{once_more}")
             return change_rows.get(connection, change_id)
 
     def abort(self, change_id: int, who: str) -> Change:

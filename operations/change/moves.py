@@ -47,12 +47,12 @@ def moves(change: Change, runs: Mapping[int, RunNow]) -> Moves:
     now = replace(change, nodes=nodes)
     if change.state not in {ChangeState.RUNNING, ChangeState.PAUSED, ChangeState.STOPPED}:
         return Moves(news, (), change.state, change.why)
+    if len(now.in_trouble) > change.budget and change.state is not ChangeState.PAUSED:
+        return Moves(news, (), ChangeState.STOPPED, spent(now))
     if all(node.state.ended for node in nodes):
         return Moves(news, (), ChangeState.DONE, in_words(now))
     if change.state is not ChangeState.RUNNING:
         return Moves(news, (), change.state, change.why)
-    if len(now.in_trouble) > change.budget:
-        return Moves(news, (), ChangeState.STOPPED, spent(now))
     batch = now.batch
     begin = tuple(node.name for node in nodes if node.batch == batch and node.state is NodeState.WAITING)
     return Moves(news, begin, ChangeState.RUNNING, "")

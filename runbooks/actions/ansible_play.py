@@ -105,6 +105,9 @@ class AnsiblePlay(Declared):
         if played.failures:
             more = f" (and {len(played.failures) - 1} more)" if played.failures[1:] else ""
             return Failed(played.failures[0] + more, {**outcome, "failures": list(played.failures[:20])})
+        if not played.ok:
+            of = f" with the tag {', '.join(wanted.tags)}" if wanted.tags else ""
+            return Failed(f"no task of {wanted.playbook}.yml{of} was played on {node}", outcome)
         return Done(outcome)
 
     def observe(self, call: Call, before: Mapping[str, object]) -> Observation:

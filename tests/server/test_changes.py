@@ -179,6 +179,18 @@ def test_within_its_budget_it_goes_on_and_the_node_is_given_back_by_a_person(dae
     assert states(daemon)["gpu001"] == "given_back"
 
 
+def test_one_that_is_done_goes_on_for_the_sake_of_its_failed_nodes(daemon: Daemon) -> None:
+    daemon.player.fails["gpu001"] = "gpu001: broken"
+    begun(daemon, budget=1)
+    comes_to(daemon, "done")
+    daemon.player.fails.clear()
+    assert daemon.ask("/v1/changes/1/resume", retry=True)["ended_at"] is None
+    eventually(lambda: change(daemon)["why"] == "4 done")
+    assert (change(daemon)["state"], drained(daemon.slurm)) == ("done", [])
+    refused = daemon.local.post("/v1/changes/1/resume", json={"retry": True})
+    assert (refused.status_code, "is done and cannot be resumed" in refused.text) == (409, True)
+
+
 def test_what_a_person_drained_before_or_meanwhile_stays_word_for_word(daemon: Daemon, slurm: PlayedSlurm) -> None:
     slurm.change("gpu002", flags=("DRAIN",), reason="riser of ada", reason_by="ada")
     planned = plan(daemon, at_once=1)

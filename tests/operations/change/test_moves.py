@@ -71,8 +71,14 @@ def test_what_does_not_run_begins_no_node_and_still_tells_of_those_under_way(sta
 @pytest.mark.parametrize("state", [ChangeState.RUNNING, ChangeState.PAUSED, ChangeState.STOPPED])
 def test_where_every_node_has_its_end_it_is_done(state: ChangeState) -> None:
     nodes = (at("a", 1, NodeState.UNDER_WAY, 1), at("b", 2, NodeState.LEFT_OUT), at("c", 2, NodeState.FAILED, 2))
-    found = moves(change(*nodes, state=state), {1: RunNow(RunState.DONE), 2: RunNow(RunState.FAILED)})
+    found = moves(change(*nodes, state=state, budget=1), {1: RunNow(RunState.DONE), 2: RunNow(RunState.FAILED)})
     assert (found.state, found.why) == (ChangeState.DONE, "1 done, 1 failed, 1 left out")
+
+
+def test_one_whose_last_nodes_spend_its_budget_has_stopped_and_is_not_done() -> None:
+    nodes = (at("a", 1, NodeState.DONE, 1), at("b", 2, NodeState.UNDER_WAY, 2))
+    found = moves(change(*nodes), {1: RunNow(RunState.DONE), 2: RunNow(RunState.FAILED)})
+    assert (found.state, found.why) == (ChangeState.STOPPED, "1 nodes are in trouble (b), and its budget allows none")
 
 
 def test_a_change_with_a_node_that_asks_has_not_ended() -> None:

@@ -55,6 +55,16 @@ def test_what_the_page_says_is_what_is_played(
     assert player.plays == [Play("site", "gpu002", 7200.0, ("nvidia_driver", "munge"))]
 
 
+def test_a_tag_that_no_task_has_is_no_success(
+    world: PlayedWorld, call: MakeCall, action: AnsiblePlay, player: PlayedPlayer
+) -> None:
+    player.ends = Played(0, 0)
+    step = call("site", on="gpu002", tags=["nvidia_drivr"])
+    found = action.act(step, action.prepare(step), world.report)
+    why = "no task of site.yml with the tag nvidia_drivr was played on gpu002"
+    assert found == Failed(why, {"ok": 0, "changed": 0})
+
+
 @pytest.mark.parametrize(
     ("failures", "why"),
     [
