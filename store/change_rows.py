@@ -38,6 +38,11 @@ def tell(connection: Connection, change_id: int, who: str, text: str) -> None:
     )
 
 
+def plain(state: str) -> str:
+    """Return a state as people read it."""
+    return state.replace("_", " ")
+
+
 def _read(row: DictRow, nodes: tuple[ChangeNode, ...]) -> Change:
     forecast = row["forecast"]
     return Change(
