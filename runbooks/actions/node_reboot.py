@@ -7,7 +7,7 @@ was asked for twice is one, and after a crash there is nothing to guess.
 import secrets
 from collections.abc import Mapping
 
-from fleetward.model.errors import OutOfReachError
+from fleetward.model.errors import FleetwardError, UsageError
 from fleetward.runbooks.actions.base import Call, Done, Failed, NotBegun, Observation, Report, Result, Waiting
 from fleetward.runbooks.actions.declared import Declared, Kind, duration, node_name, node_of, seconds_of, since
 from fleetward.runbooks.actions.node_run import BOOT_SLACK, NodeRunner, NodeStepState
@@ -43,7 +43,9 @@ class Reboot(Declared):
             if found.state is NodeStepState.ABSENT:
                 # Not where it has come up since that look: its trace would have gone with that.
                 found = self._runner.run(node, ARGV, marker, 60, found.up_for)
-        except OutOfReachError as error:
+        except UsageError:
+            raise
+        except FleetwardError as error:  # also what asks it, killed by the shutdown itself
             return self._late(node, age, within, str(error)) or Waiting(f"{node} is away: {error}", LOOK_SECONDS)
         if found.state is NodeStepState.ENDED and found.exit != 0:
             return Failed(f"{node} does not reboot: exit status {found.exit}: {found.output.strip()[:200]}")

@@ -133,11 +133,12 @@ def test_one_that_boots_between_the_look_and_the_word_is_not_rebooted_again(
     assert played.told == []
 
 
+@pytest.mark.parametrize("lost", [AWAY, FleetwardError("gpu001: Shared connection closed")])
 def test_where_its_answer_was_lost_it_is_not_told_twice(
-    world: PlayedWorld, call: MakeCall, action: Reboot, played: PlayedNode
+    world: PlayedWorld, call: MakeCall, action: Reboot, played: PlayedNode, lost: FleetwardError
 ) -> None:
     before = action.prepare(call("gpu001"))
-    played.raises_after = AWAY
+    played.raises_after = lost
     assert isinstance(action.act(call("gpu001"), before, world.report), Waiting)
     played.raises_after = None
     world.clock.sleep(10)
