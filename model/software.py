@@ -23,6 +23,7 @@ KNOWN_SYSTEMS = (
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 64
 _SHOWN.maxlevel = 3
+_MOST_SHOWN = 160
 
 
 class NvidiaModules(StrEnum):
@@ -139,4 +140,5 @@ SOFTWARE = tuple(field.name for field in fields(Software))
 
 def shown(value: object) -> str:
     """Return a value as an error shows it: on one line, and short."""
-    return _SHOWN.repr(value)
+    text = _SHOWN.repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

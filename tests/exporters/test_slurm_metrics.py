@@ -73,7 +73,7 @@ def test_drains_are_told_by_whose_they_are_and_what_for() -> None:
     ]
     assert series(node_metrics.render(nodes, ()), "slurm_nodes_drained") == {
         ("fleetward", "node_problem"): 2,
-        ("fleetward", "maintenance"): 1,
+        ("change", "maintenance"): 1,
         ("person", "other"): 1,
         ("slurm", "other"): 1,
     }
