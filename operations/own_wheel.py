@@ -14,8 +14,8 @@ from pathlib import Path
 
 import fleetward
 
-LEFT_OUT = {"__pycache__", "inventories", "roles", "examples"}
-"""A node gets the programs, and the daemon its playbook; what provisions stays on the machine that provisions."""
+LEFT_OUT = {"__pycache__", "inventories", "examples"}
+"""A node gets the programs, and the daemon the playbooks and roles that it plays in changes."""
 _EPOCH = (2020, 2, 2, 0, 0, 0)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ class PlaybookResult:
     ok: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
     changes: tuple[TaskChange, ...] = ()
+    last_words: str = ""
+    """The end of what Ansible printed, as it came: all there is where it ended before any task."""
     timed_out: bool = False
     """Whether Ansible was ended because it took too long."""
 
@@ -90,10 +93,12 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
 
     failures: list[TaskFailure] = []
     changes: list[TaskChange] = []
+    printed: deque[str] = deque(maxlen=20)
     stats: dict[str, Any] = {}
 
     def on_event(event: dict[str, Any]) -> bool:
         kind, data = event["event"], event.get("event_data", {})
+        printed.extend(str(event.get("stdout") or "").splitlines())
         if wanted.log and event.get("stdout"):
             with wanted.log.open("a") as log:
                 log.write(event["stdout"] + "\n")
@@ -131,6 +136,7 @@ def run_playbook(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _:
             ok=ok,
             failures=tuple(failures),
             changes=tuple(changes),
+            last_words="\n".join(printed),
             timed_out=ended.status == "timeout",
         )
     finally:

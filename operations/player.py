@@ -9,9 +9,13 @@ from typing import Any
 
 from fleetward.model.ansible_inventory import read_inventory
 from fleetward.model.errors import OutOfReachError, UsageError
+from fleetward.operations.node_runner import printable
 from fleetward.operations.playbook import PlaybookRun, run_playbook
 from fleetward.runbooks.actions.ansible_play import Play, Played
 from fleetward.runbooks.actions.base import Report
+
+_MOST_WORDS = 300
+"""Characters of what Ansible said that stand in a failure."""
 
 
 @dataclass(frozen=True)
@@ -54,5 +58,6 @@ class AnsiblePlayer:
             raise OutOfReachError(f"{gone[0].host} does not answer: {gone[0].message}")
         failures = tuple(map(str, failed))
         if result.status and not failures:
-            failures = (f"Ansible ended with status {result.status} before any task failed",)
+            said = " ".join(printable(result.last_words).split())[:_MOST_WORDS] or "it said nothing"
+            failures = (f"Ansible ended with status {result.status} before any task failed: {said}",)
         return Played(result.ok.get(wanted.node, 0), result.changed.get(wanted.node, 0), failures)

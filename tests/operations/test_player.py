@@ -99,7 +99,15 @@ def test_without_tags_all_of_it_is_played(player: AnsiblePlayer, ends: Ends) -> 
             PlaybookResult(2, {"gpu001": 1}, {"gpu001": 12}, (FULL,)),
             Played(12, 1, ("gpu001: nvidia_driver : Install: no space left",)),
         ),
-        (PlaybookResult(4), Played(0, 0, ("Ansible ended with status 4 before any task failed",))),
+        (PlaybookResult(4), Played(0, 0, ("Ansible ended with status 4 before any task failed: it said nothing",))),
+        (
+            PlaybookResult(1, last_words="\x1b[31m[ERROR]: The role 'common'\n  was not found"),
+            Played(
+                0,
+                0,
+                ("Ansible ended with status 1 before any task failed: [ERROR]: The role 'common' was not found",),
+            ),
+        ),
         (PlaybookResult(254, timed_out=True), Played(0, 0, timed_out=True)),
         (PlaybookResult(254, failures=(FULL, GONE), timed_out=True), Played(0, 0, timed_out=True)),
     ],

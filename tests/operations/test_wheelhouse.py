@@ -121,4 +121,5 @@ def test_the_own_wheel_installs_and_runs_without_an_index(tmp_path: Path) -> Non
         timeout=60,
     )
     assert where.stdout.strip() == str(tmp_path / "site/fleetward/__init__.py")
-    assert not (tmp_path / "site/fleetward/roles").exists()
+    role = tmp_path / "site/fleetward/roles/common/tasks/main.yml"
+    assert role.is_file(), "changes play roles from the daemon's host"
