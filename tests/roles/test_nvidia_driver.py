@@ -397,14 +397,14 @@ SOURCES = """\
 # The archive.
 
 Types: deb deb-src
-URIs: http://deb.debian.org/debian
+URIs: http://archive.example.org/debian
 Suites: trixie trixie-updates
 Components: main
 # who signs
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://deb.debian.org/debian-security/
+URIs: http://archive.example.org/debian-security/
 Suites: trixie-security
 Components:
  main
@@ -422,17 +422,17 @@ Components: main
 
 Enabled: no
 Types: deb
-URIs: http://deb.debian.org/debian
+URIs: http://archive.example.org/debian
 Suites: trixie-proposed-updates
 Components: main
 """
 LINES = """\
-# deb http://deb.debian.org/debian trixie main
-deb http://deb.debian.org/debian trixie main
-deb [arch=amd64 signed-by=/keys/debian.gpg]  http://deb.debian.org/debian-security/  trixie-security main contrib
-deb-src http://deb.debian.org/debian trixie main
+# deb http://archive.example.org/debian trixie main
+deb http://archive.example.org/debian trixie main
+deb [arch=amd64 signed-by=/keys/debian.gpg]  http://archive.example.org/debian-security/  trixie-security main contrib
+deb-src http://archive.example.org/debian trixie main
 deb https://other.site/debian trixie main
-deb http://deb.debian.org/debian trixie contrib
+deb http://archive.example.org/debian trixie contrib
 """
 
 
@@ -442,8 +442,8 @@ def targets(*entries: tuple[str, str, str, str]) -> dict[str, str]:
 
 
 ARCHIVE = (
-    ("Debian", "main", "http://deb.debian.org/debian/", "/etc/apt/sources.list"),
-    ("Debian", "main", "http://deb.debian.org/debian-security/", "/etc/apt/sources.list"),
+    ("Debian", "main", "http://archive.example.org/debian/", "/etc/apt/sources.list"),
+    ("Debian", "main", "http://archive.example.org/debian-security/", "/etc/apt/sources.list"),
     ("Other", "main", "https://other.site/debian/", "/etc/apt/sources.list"),
 )
 
@@ -465,13 +465,13 @@ def test_entries_in_fields_are_written_once_more_with_the_components() -> None:
 # Rendered by the role nvidia_driver from the host's own entries.
 
 Types: deb deb-src
-URIs: http://deb.debian.org/debian
+URIs: http://archive.example.org/debian
 Suites: trixie trixie-updates
 Components: contrib non-free non-free-firmware
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://deb.debian.org/debian-security/
+URIs: http://archive.example.org/debian-security/
 Suites: trixie-security
 Components: contrib non-free non-free-firmware
 Signed-By:
@@ -487,21 +487,21 @@ def test_entries_in_lines_are_written_once_more_with_the_components() -> None:
     made = role(__nvidia_driver_targets=targets(*ARCHIVE), __nvidia_driver_entries=entries(LINES))
     assert value(made, "__nvidia_driver_entry_kinds") == ["list"]
     assert rendered(made, "list").splitlines()[1:] == [
-        "deb http://deb.debian.org/debian trixie contrib non-free non-free-firmware",
-        "deb [arch=amd64 signed-by=/keys/debian.gpg]  http://deb.debian.org/debian-security/  trixie-security"
+        "deb http://archive.example.org/debian trixie contrib non-free non-free-firmware",
+        "deb [arch=amd64 signed-by=/keys/debian.gpg]  http://archive.example.org/debian-security/  trixie-security"
         " contrib non-free non-free-firmware",
     ]
 
 
 def test_a_component_that_is_there_already_is_left_to_who_enabled_it() -> None:
-    theirs = ("Debian", "non-free", "http://deb.debian.org/debian/", "/etc/apt/sources.list.d/theirs.sources")
+    theirs = ("Debian", "non-free", "http://archive.example.org/debian/", "/etc/apt/sources.list.d/theirs.sources")
     made = role(__nvidia_driver_targets=targets(*ARCHIVE, theirs), __nvidia_driver_entries=entries(LINES))
     assert value(made, "__nvidia_driver_components") == ["contrib", "non-free-firmware"]
 
 
 def test_what_the_role_has_written_itself_is_not_taken_for_theirs() -> None:
     ours = [
-        ("Debian", part, "http://deb.debian.org/debian/", "/etc/apt/sources.list.d/fleetward-nvidia-components.list")
+        ("Debian", part, "http://archive.example.org/debian/", "/etc/apt/sources.list.d/fleetward-nvidia-components.list")
         for part in ("contrib", "non-free", "non-free-firmware")
     ]
     made = role(__nvidia_driver_targets=targets(*ARCHIVE, *ours), __nvidia_driver_entries=entries(LINES))
