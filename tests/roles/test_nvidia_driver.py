@@ -500,8 +500,9 @@ def test_a_component_that_is_there_already_is_left_to_who_enabled_it() -> None:
 
 
 def test_what_the_role_has_written_itself_is_not_taken_for_theirs() -> None:
+    written = "/etc/apt/sources.list.d/fleetward-nvidia-components.list"
     ours = [
-        ("Debian", part, "http://archive.example.org/debian/", "/etc/apt/sources.list.d/fleetward-nvidia-components.list")
+        ("Debian", part, "http://archive.example.org/debian/", written)
         for part in ("contrib", "non-free", "non-free-firmware")
     ]
     made = role(__nvidia_driver_targets=targets(*ARCHIVE, *ours), __nvidia_driver_entries=entries(LINES))
