@@ -49,6 +49,7 @@ def plan(
         asked_by=asked_by,
         blast=page.blast.value,
         steps=planned_steps(page, values),
+        about=incident.alert_name if incident else "",
     )
 
 

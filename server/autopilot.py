@@ -74,8 +74,8 @@ class Autopilot:
         self._still_alone = still_alone
         self._lock = threading.Lock()
         self._news = news
-        self._settled: set[int] = set()
-        """Incidents that need no more thought: they have a run, or no page with steps."""
+        self._settled: set[tuple[int, str]] = set()
+        """Incidents, and whose they are, that need no more thought: they have a run, or no page with steps."""
         self._noted: dict[int, str] = {}
         self._told: set[str] = set()
         self._began = datetime.now(UTC)
@@ -107,7 +107,7 @@ class Autopilot:
         hands = self._hands
         hands.executor.take_up()
         incidents = hands.incidents.list(NOT_CLOSED, MOST_INCIDENTS)
-        self._settled &= {incident.id for incident in incidents}
+        self._settled &= {(incident.id, incident.alert_name) for incident in incidents}
         for incident in incidents:
             if incident.firing:
                 self.consider(incident)
@@ -124,16 +124,16 @@ class Autopilot:
     def consider(self, incident: Incident) -> None:
         """Give an incident its run where it has none yet, as far as the page's mode goes."""
         with self._lock:
-            if incident.id in self._settled:
+            if (incident.id, incident.alert_name) in self._settled:
                 return
             page = self._hands.shelf.pages().page_for_alert(incident.alert_name)
             if page is None or not page.steps:
-                self._settled.add(incident.id)
+                self._settled.add((incident.id, incident.alert_name))
                 return
             mine = [run for run in self._hands.runs.of_incident(incident.id) if run.runbook == page.id]
             if mine:
                 self._begin_where_auto(mine[-1], incident)
-                self._settled.add(incident.id)
+                self._settled.add((incident.id, incident.alert_name))
                 return
             self._propose(incident, page)
 
@@ -153,10 +153,10 @@ class Autopilot:
         try:
             run = hands.runs.create(new)
         except ConflictError as error:
-            log.info("%s", error)  # a person was faster
+            log.info("%s", error)  # a person was faster, or a worse alert
             return
         self._begin_where_auto(run, incident)
-        self._settled.add(incident.id)
+        self._settled.add((incident.id, incident.alert_name))
 
     def _begin_where_auto(self, run: Run, incident: Incident) -> None:
         """Begin a proposed run of mode auto inside the guardrails; one that a guardrail held up waits for a person."""

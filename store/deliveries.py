@@ -8,9 +8,9 @@ from fleetward.store import event_telling, incident_rows, timeline, words
 from fleetward.store.database import Connection, the_row
 from fleetward.store.joining import IncidentKey, joined, rank
 from fleetward.store.locks import lock_incidents
+from fleetward.store.taking_over import take_over
 
 ALERTMANAGER = "alertmanager"
-LONGEST_SUMMARY = 500
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
@@ -82,7 +82,10 @@ def _take(
             return None
         incident_id, opened = int(known["incident"]), False
     else:
-        incident_id, opened = _join(connection, alert, joined(connection, alert, key), page)
+        mine = joined(connection, alert, key)
+        if mine == key:
+            take_over(connection, alert, key, page)
+        incident_id, opened = _join(connection, alert, mine, page)
     connection.execute(
         "insert into alerts (fingerprint, starts_at, incident, status, labels, annotations, ends_at, reported_by)"
         " values (%(fingerprint)s, %(starts_at)s, %(incident)s, %(status)s, %(labels)s, %(annotations)s, %(ends_at)s,"
@@ -114,7 +117,7 @@ def _tell(connection: Connection, incident_id: int, alert: Alert, who: str) -> N
         incident_id,
         "alert",
         who,
-        f"{alert.name} {alert.status}: {_summary(alert)}",
+        f"{alert.name} {alert.status}: {incident_rows.summary(alert)}",
         {"fingerprint": alert.fingerprint, "status": str(alert.status), "labels": alert.labels},
     )
 
@@ -136,7 +139,7 @@ def _join(connection: Connection, alert: Alert, key: IncidentKey, page: Callable
                 "node": key.node,
                 "gpu": key.gpu,
                 "severity": str(severity),
-                "summary": _summary(alert),
+                "summary": incident_rows.summary(alert),
                 "labels": words.json(alert.labels),
                 "runbook": words.text(page(alert.name)),
                 "order": [str(one) for one in _SEVERITIES],
@@ -155,7 +158,3 @@ def _severity(alert: Alert) -> Severity:
     """Return what the rule calls it; a word of the site's own counts as a warning."""
     word = alert.labels.get("severity", "")
     return Severity(word) if word in _SEVERITIES else Severity.WARNING
-
-
-def _summary(alert: Alert) -> str:
-    return words.text(alert.annotations.get("summary") or alert.name)[:LONGEST_SUMMARY]

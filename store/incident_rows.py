@@ -4,8 +4,10 @@ from psycopg.rows import DictRow
 
 from fleetward.model.errors import UsageError
 from fleetward.model.incidents import Alert, AlertStatus, Incident, IncidentState, Severity
+from fleetward.store import words
 from fleetward.store.database import Connection
 
+LONGEST_SUMMARY = 500
 SELECT = """
 select i.*, (select count(*) from alerts a where a.incident = i.id and a.status = 'firing') as firing
 from incidents i
@@ -46,6 +48,11 @@ def incident(row: DictRow) -> Incident:
         firing=row["firing"],
         runbook=row["runbook"],
     )
+
+
+def summary(alert: Alert) -> str:
+    """Return what an incident says of an alert, in one line."""
+    return words.text(alert.annotations.get("summary") or alert.name)[:LONGEST_SUMMARY]
 
 
 def alert(row: DictRow) -> Alert:

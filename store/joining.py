@@ -1,7 +1,8 @@
 """Which alerts tell of one fault: an incident is about the fault, whoever finds it and under however many names.
 
 A GPU that fails is found by several rules and checks. Under the name that says most it is an incident, and the others
-join it where it is open. The other way round a worse one opens an incident of its own, with a page that does more.
+join it where it is open. Where one that tells less was faster, the one that tells more takes its incident over
+(`taking_over`).
 """
 
 from collections.abc import Mapping

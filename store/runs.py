@@ -35,6 +35,8 @@ class NewRun:
     asked_by: str
     blast: str = "node"
     steps: tuple[Step, ...] = field(default=())
+    about: str = ""
+    """The alert whose page this is; its incident must not have become another's meanwhile. Empty asks for none."""
 
 
 class Runs:
@@ -49,11 +51,12 @@ class Runs:
     def create(self, new: NewRun) -> Run:
         """Record a run with all its steps.
 
-        ConflictError where its incident is closed, or has a run of the same page that is proposed or under way.
+        ConflictError where its incident is closed or another alert's by now, or has a run of the same page that is
+        proposed or under way.
         """
         with self._database.transaction() as connection:
             if new.incident is not None:
-                _refuse_a_second(connection, new.runbook, new.incident)
+                _refuse_a_second(connection, new, new.incident)
             run_id = insert(connection, new)
             text = f"r{run_id} {new.state}: {new.title} ({new.runbook}, {new.mode})"
             decisions.tell(connection, new.incident, run_id, new.asked_by, text)
@@ -220,19 +223,22 @@ class Runs:
                 timeline.add(connection, run.incident, kind, who, text, {"run": run_id, **(data or {})})
 
 
-def _refuse_a_second(connection: Connection, runbook: str, incident_id: int) -> None:
+def _refuse_a_second(connection: Connection, new: NewRun, incident_id: int) -> None:
     state = incident_rows.lock(connection, incident_id)
     if state is None:
         raise UsageError(f"there is no incident i{incident_id}: `fleetward incident list` shows those that are open.")
     if state == "closed":
         raise ConflictError(f"incident i{incident_id} is closed: begin the run without it, or wait for the next alert.")
+    incident = incident_rows.get(connection, incident_id)
+    if new.about and incident.alert_name != new.about:
+        raise ConflictError(f"i{incident_id} goes on as {incident.alert_name}, not {new.about}: look at it again.")
     row = connection.execute(
         "select id, state from runs where incident = %s and runbook = %s"
         " and state in ('proposed', 'running', 'waiting', 'stopped')",
-        [incident_id, words.key(runbook)],
+        [incident_id, words.key(new.runbook)],
     ).fetchone()
     if row is not None:
-        raise ConflictError(f"i{incident_id} has a run of {runbook} already: r{row['id']} is {row['state']}.")
+        raise ConflictError(f"i{incident_id} has a run of {new.runbook} already: r{row['id']} is {row['state']}.")
 
 
 def insert(connection: Connection, new: NewRun, change: int | None = None) -> int:

@@ -9,8 +9,6 @@ import pytest
 from labs import Lab
 from loops import becomes, incidents, mend, put_right, wait_for
 
-from fleetward.store.joining import JOINS
-
 pytestmark = pytest.mark.lab
 
 
@@ -147,13 +145,6 @@ def test_it_is_one_incident_whoever_tells_of_it(broken: Lab, node: str, gpu: int
 
     def opened() -> list[str]:
         found = [one for one in incidents(broken) if one["state"] != "closed" and (one["node"], one["gpu"]) == about]
-        began = [one["opened_at"] for one in found if one["alert_name"] == signal.incident]
-        # What tells less and was told first keeps the incident that it opened.
-        faster = [
-            one
-            for one in found
-            if signal.incident in JOINS.get(one["alert_name"], ()) and one["opened_at"] < min(began, default="")
-        ]
-        return [one["alert_name"] for one in found if one not in faster]
+        return [one["alert_name"] for one in found]
 
     becomes(opened, [signal.incident] if signal.incident else [], 120, f"incidents about {about}")

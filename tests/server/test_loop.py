@@ -75,6 +75,15 @@ def test_the_same_alert_again_changes_nothing(daemon: Daemon) -> None:
     assert len(daemon.get("/v1/incidents")) == 1
 
 
+def test_the_page_of_a_worse_alert_takes_the_place_of_what_was_proposed(daemon: Daemon) -> None:
+    daemon.post(alert("NodeUnhealthy", gpu="3", check="gpu_lost"))
+    assert run_of(daemon)["runbook"] == "node-unhealthy"
+    assert daemon.post(alert("GpuOffBus", gpu="3")).json() == {"incidents": [1]}
+    eventually(lambda: len(daemon.incident()["runs"]) > 1)
+    runs = [(run["runbook"], run["state"]) for run in daemon.incident()["runs"]]
+    assert runs == [("node-unhealthy", "aborted"), ("gpu-off-bus", "proposed")]
+
+
 def test_the_guardrail_makes_auto_ask(daemon: Daemon) -> None:
     Claims(daemon.database).add("gpu001", "r99", ClaimClass.NODE_PROBLEM, "held", "fleetward")
     daemon.ask("/v1/modes", runbook="all", mode="auto")
