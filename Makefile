@@ -43,7 +43,7 @@ lint: setup-dev ## ruff, mypy, import contracts, ansible-lint, yamllint, shellch
 
 .PHONY: unit
 unit: setup-dev ## tests that need no container
-	$(BIN)/pytest -m "not lab and not slurm"
+	$(BIN)/pytest -n auto --dist loadfile -m "not lab and not slurm"
 
 .PHONY: test
 test: lint unit ## all that fits into forty minutes: lint, tests, a whole lab, Molecule for the roles that matter most

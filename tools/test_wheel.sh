@@ -19,4 +19,4 @@ case "$where" in
 "$work"/*) ;;
 *) echo "the tests would run against $where, not the wheel" >&2 && exit 1 ;;
 esac
-PATH="$work/venv/bin:$PATH" "$work/venv/bin/pytest" -p no:cacheprovider -m "not lab and not slurm and not checkout" "$@"
+PATH="$work/venv/bin:$PATH" "$work/venv/bin/pytest" -p no:cacheprovider -n auto --dist loadfile -m "not lab and not slurm and not checkout" "$@"

@@ -154,10 +154,11 @@ class SubmitScreen(View):
             self.focus_next()
 
     def _load(self, text: str) -> None:
+        path = self._file(text)
         try:
-            document = read_job_document(self._file(text))
+            document = read_job_document(path)
         except UsageError as error:
-            self._complain([(_PATH, str(error))])
+            self._complain([(_PATH, str(error).removeprefix(f"{path}: "))])  # the row names the file
             self.desk.worry(str(error))
             return
         texts, names = texts_of(document), [field.name for field in FIELDS]
