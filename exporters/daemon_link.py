@@ -76,7 +76,7 @@ def token_of(file: Path | None) -> str:
 def post(
     address: DaemonAddress, token: str, node: str, what: str, body: bytes, seconds: float, most_bytes: int
 ) -> Answer:
-    """Post JSON as a node, `what` being `events` or `health`; `most_bytes` of the answer's body are read.
+    """Post JSON as a node, `what` being the last word of its path; `most_bytes` of the answer's body are read.
 
     Raises DaemonLinkError where no answer came within so many seconds, or what came is no HTTP.
     """

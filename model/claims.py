@@ -13,6 +13,7 @@ _REASON = re.compile(
     r"fleetward:(?P<owner>[A-Za-z0-9._-]+) (?P<kind>node_problem|user_problem|maintenance): (?P<why>.*)"
 )
 _CHANGE = re.compile(r"c[1-9][0-9]*")
+_BURN_IN = re.compile(r"q[0-9]{1,18}")
 _UNFIT = re.compile(r"[^\x20-\x7e]|[\"'\\=\[\]]")
 MAX_WHY = 160
 """Characters of the why in a reason; Slurm keeps longer ones, but its listings cut them."""
@@ -64,6 +65,11 @@ class OwnedReason:
 def is_change(owner: str) -> bool:
     """Say whether a claim's owner is a change, such as `c3`."""
     return _CHANGE.fullmatch(owner) is not None
+
+
+def is_burn_in(owner: str) -> bool:
+    """Say whether a claim's owner is a burn-in, such as `q3`: its node has failed."""
+    return _BURN_IN.fullmatch(owner) is not None
 
 
 def owned_reason(reason: str) -> OwnedReason | None:

@@ -1,8 +1,9 @@
-"""What a node tells the daemon: faults as they happen, and what its checks found.
+"""What a node tells the daemon: faults as they happen, what its checks found, and what it consists of.
 
 These are the daemon's interface for nodes, as JSON with the fields' names: POST /v1/nodes/NODE/events takes
 `{"events": [FaultEvent, ...]}` and answers an EventsAnswer, POST /v1/nodes/NODE/health takes a HealthReport and answers
-a HealthAnswer. Each needs the node's token as a bearer, which speaks for that node only. A node has neither pydantic
+a HealthAnswer, POST /v1/nodes/NODE/fingerprint takes the parts of node/fingerprint.py and answers a FingerprintAnswer.
+Each needs the node's token as a bearer, which speaks for that node only. A node has neither pydantic
 nor the store: nothing of them in here.
 """
 
@@ -95,3 +96,11 @@ class HealthAnswer:
 
     incidents: tuple[int, ...] = ()
     """Those that the report's findings belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintAnswer:
+    """What the daemon made of a fingerprint, which it has on record now."""
+
+    changed: bool
+    """Whether it is another than the one before, or the first."""

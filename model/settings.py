@@ -20,6 +20,7 @@ SYSTEM_FILE = Path("/etc/fleetward/config.toml")
 DEFAULT_SOURCE = "default"
 SECRETS = frozenset({"daemon.database_url"})
 LISTS_ARE_PARTED_BY = os.pathsep
+_TRUTHS = {"true": True, "false": False}
 
 Address = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):\d{1,5}$")]
 WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
@@ -63,6 +64,30 @@ class ProvisionSettings(_Section):
     """A file with the password of Ansible Vault, or a program that prints it; empty: nothing in it is encrypted."""
 
 
+class QualificationSettings(_Section):
+    """Section `qualification`: how nodes are burned in, and what one must have passed."""
+
+    gate: bool = False
+    """Whether nodes without a valid certificate are kept from production."""
+    required: tuple[str, ...] = ()
+    """Workloads that a node must pass; empty: the usual ones of its hardware profile."""
+    lifetime_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How long a certificate counts."""
+    partition: str = ""
+    """Of burn-in jobs; empty: the cluster's default."""
+    account: str = ""
+    qos: str = ""
+    path: tuple[str, ...] = ()
+    """Folders on the nodes with programs that are not on PATH, such as that of nccl-tests."""
+    scratch: str = "/var/tmp"  # noqa: S108  a folder of an unforeseeable name is made in it
+    """On the disk that is measured."""
+    python: str = "python3"
+    """One that has PyTorch, for the matrix product."""
+    mpi_type: str = "pmix"
+    log_folder: str = ""
+    """For the logs, on a file system that nodes and daemon share; empty: they lie on the nodes, and are fetched."""
+
+
 class GuardrailSettings(_Section):
     """Section `guardrails`: how many nodes Fleetward may hold out of service by itself."""
 
@@ -89,6 +114,7 @@ class Sections(_Section):
 
     daemon: DaemonSettings = DaemonSettings()
     provision: ProvisionSettings = ProvisionSettings()
+    qualification: QualificationSettings = QualificationSettings()
     guardrails: GuardrailSettings = GuardrailSettings()
     runbooks: RunbookSettings = RunbookSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -112,6 +138,7 @@ class Settings:
 
     daemon: DaemonSettings
     provision: ProvisionSettings
+    qualification: QualificationSettings
     guardrails: GuardrailSettings
     runbooks: RunbookSettings
     cluster: ClusterSettings
@@ -161,7 +188,9 @@ def read_settings(
         values.update(layer)
         sources.update(dict.fromkeys(layer, source))
     made = Sections.model_validate(_nested(values))
-    return Settings(made.daemon, made.provision, made.guardrails, made.runbooks, made.cluster, sources)
+    return Settings(
+        made.daemon, made.provision, made.qualification, made.guardrails, made.runbooks, made.cluster, sources
+    )
 
 
 def setting_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -217,6 +246,10 @@ def _converted(variable: str, name: str, text: str) -> object:
     default = getattr(getattr(Sections(), section), key)
     if isinstance(default, tuple):
         return tuple(part for part in text.split(LISTS_ARE_PARTED_BY) if part)
+    if isinstance(default, bool):
+        if text not in _TRUTHS:
+            raise UsageError(f"{variable}: {text!r} is neither `true` nor `false`")
+        return _TRUTHS[text]
     if isinstance(default, int | float):
         try:
             return type(default)(text)

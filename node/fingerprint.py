@@ -170,7 +170,9 @@ def _hcas(surroundings: Surroundings) -> tuple[Mapping[str, str | None], ...] | 
         firmware = read_fabric(surroundings).firmware
     except ProbeError:
         return None
-    return tuple({"device": device, "firmware": version or None} for device, version in sorted(firmware.items()))
+    return tuple(
+        {"device": _word(device), "firmware": _word(version) or None} for device, version in sorted(firmware.items())
+    )
 
 
 def _gpus(surroundings: Surroundings) -> Gpus | None:
@@ -189,11 +191,11 @@ def _gpu(reading: GpuReading) -> Mapping[str, str | None]:
     identity = reading.identity
     mig = " ".join(one.profile for one in reading.instances)
     return {
-        "slot": identity.pci_bus_id,
-        "uuid": identity.uuid or None,
-        "serial": identity.serial or None,
-        "vbios": identity.vbios_version or None,
-        "mig": mig if reading.up else None,
+        "slot": _word(identity.pci_bus_id),
+        "uuid": _word(identity.uuid) or None,
+        "serial": _word(identity.serial) or None,
+        "vbios": _word(identity.vbios_version) or None,
+        "mig": _word(mig) if reading.up else None,
     }
 
 

@@ -78,6 +78,14 @@ class ChangeBody(_Body):
     work_seconds: Annotated[float, Field(ge=0, le=7 * 86_400)]
 
 
+class BurnInBody(_Body):
+    """Of POST /v1/burn-ins."""
+
+    nodes: Annotated[str, Field(max_length=200_000)]
+    workloads: Annotated[list[Value], Field(max_length=64)] = []
+    seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
+
+
 class ResumeChangeBody(_Body):
     """Of POST /v1/changes/ID/resume."""
 

@@ -40,9 +40,12 @@ from fleetward.server.answering import (
     mistake,
     unauthorized,
 )
+from fleetward.server.burn_in_routes import burn_in_routes
+from fleetward.server.burn_ins import BurnInService
 from fleetward.server.changes import Asked, ChangeService
 from fleetward.server.intake import Intake
 from fleetward.server.node_posts import MOST_BYTES as MOST_REPORT_BYTES
+from fleetward.server.node_posts import MOST_FINGERPRINT_BYTES
 from fleetward.server.node_reports import NodeReports
 from fleetward.server.node_tokens import speaks_for
 from fleetward.server.pages import error_html, page_html, security_policy
@@ -51,7 +54,7 @@ from fleetward.server.service import Service
 log = logging.getLogger(__name__)
 
 
-def local_app(service: Service, changes: ChangeService) -> Starlette:
+def local_app(service: Service, changes: ChangeService, burn_ins: BurnInService) -> Starlette:
     """Return the interface of command and screen; the scope's client is the user, as PeerProtocol says it."""
 
     def runs(ask: Ask) -> object:
@@ -138,6 +141,7 @@ def local_app(service: Service, changes: ChangeService) -> Starlette:
         ("POST", "/v1/modes", set_mode),
         ("POST", "/v1/nodes/{node}/drain", drain),
         ("POST", "/v1/nodes/{node}/resume", resume),
+        *burn_in_routes(burn_ins),
     )
     return Starlette(
         routes=[Route(path, answering(handler, MOST_BYTES), methods=[method]) for method, path, handler in table],
@@ -177,7 +181,9 @@ def public_app(
 
         return await answering(take, webhook.MOST_BYTES)(request)
 
-    def from_node(take: Callable[[str, bytes], object]) -> Callable[[Request], Awaitable[Response]]:
+    def from_node(
+        take: Callable[[str, bytes], object], most_bytes: int = MOST_REPORT_BYTES
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             node = str(request.path_params["node"])
             if not speaks_for(node, request.headers.get("authorization", ""), secrets.node_keys):
@@ -187,7 +193,7 @@ def public_app(
                 return unauthorized(_why_not(node, secrets))
             if not await run_in_threadpool(reports.is_known, node):
                 return error_answer(f"there is no node {node} in this fleet", ExitCode.USAGE, HTTPStatus.NOT_FOUND)
-            return await answering(lambda ask: take(node, ask.body), MOST_REPORT_BYTES)(request)
+            return await answering(lambda ask: take(node, ask.body), most_bytes)(request)
 
         return answer
 
@@ -217,6 +223,11 @@ def public_app(
             Route("/alertmanager", alertmanager, methods=["POST"]),
             Route("/v1/nodes/{node}/events", from_node(reports.events), methods=["POST"]),
             Route("/v1/nodes/{node}/health", from_node(reports.health), methods=["POST"]),
+            Route(
+                "/v1/nodes/{node}/fingerprint",
+                from_node(reports.fingerprint, MOST_FINGERPRINT_BYTES),
+                methods=["POST"],
+            ),
             Route("/runbooks/{id}", runbook),
             Route("/metrics", metrics),
             Route("/healthz", healthz),

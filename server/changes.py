@@ -2,26 +2,20 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleetward.model.changes import Change, ChangeView, NodeState, PlannedChange
 from fleetward.model.errors import ConflictError, UsageError
-from fleetward.model.host_ranges import expand
 from fleetward.operations.change.batches import Seen, Wanted, batches
 from fleetward.runbooks.page_params import resolve
 from fleetward.server.conductor import NODE, Baton, page_problem
+from fleetward.server.host_lists import MOST_NODES, expanded
 from fleetward.server.shelf import Shelf
 from fleetward.store.changes import NewChange
 
 MOST_CHANGES = 1000
-MOST_NODES = 100_000
-"""Of one change."""
-_PART = re.compile(r"\[([^\[\]]*)\]|,")
-"""What tells of how many names a host list is: the inside of brackets, and a comma between two of its items."""
-_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class ChangeService:
             raise UsageError(f"{page.id} has no steps to carry out")
         page_problem(page.params)
         _check_budget(asked.budget)
-        names = _expanded(asked.nodes)
+        names = expanded(asked.nodes)
         slurm = self._baton.slurm
         seen = Seen(slurm.nodes().items, slurm.jobs().items, self._leaves(), datetime.now(UTC))
         planned, left_out, forecast = batches(Wanted(names, asked.at_once, asked.work_seconds), seen)
@@ -151,21 +145,3 @@ class ChangeService:
 def _check_budget(budget: int) -> None:
     if not 0 <= budget <= MOST_NODES:
         raise UsageError(f"a budget of {budget} is none; give 0 or more, and no more than {MOST_NODES}")
-
-
-def _expanded(text: str) -> list[str]:
-    """Return the names of a host list; UsageError where it is none, or is of more than any memory has room for."""
-    try:
-        many, item = 0, 1
-        for part in _PART.finditer(text):
-            many, item = (many + item, 1) if part[0] == "," else (many, item * _size(part[1]))
-        if many + item > MOST_NODES:
-            raise UsageError(f"{text[:100]!r} is of too many nodes; one change takes no more than {MOST_NODES}")
-        return expand(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _size(inside: str) -> int:
-    """Return of how many indices the inside of brackets is at most."""
-    return sum(max(1, int(last or first) - int(first) + 1) for first, last in _RANGE.findall(inside))

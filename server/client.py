@@ -3,15 +3,16 @@
 The daemon knows who asks from the socket itself (SO_PEERCRED): nothing here says who the user is.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from urllib.parse import quote
 
+from fleetward.model.burn_ins import BurnIn, BurnInJob, NodeStanding, StartedBurnIn
 from fleetward.model.changes import Change, ChangeView, PlannedChange
-from fleetward.model.claims import ClaimClass
+from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.daemon_views import DaemonError, EventView, IncidentView, Modes, NodeAnswer, RunbookView
 from fleetward.model.errors import ExitCode, FleetwardError, OutOfReachError, RefusedError, UsageError
 from fleetward.model.fleet_view import DaemonStatus, FleetView
@@ -147,6 +148,35 @@ class DaemonClient:
     def tell_change(self, change: int, word: str, body: Mapping[str, object] | None = None) -> Change:
         """Say a word about a change: approve, pause, resume, abort or give-back."""
         return self._post(Change, f"/v1/changes/{change}/{_segment(word)}", body or {})
+
+    def start_burn_in(self, nodes: str, workloads: Sequence[str], seconds: float | None) -> StartedBurnIn:
+        """Begin to burn nodes in: a host list; no workloads stand for what they must pass."""
+        asked = {"nodes": nodes, "workloads": list(workloads), "seconds": seconds}
+        return self._post(StartedBurnIn, "/v1/burn-ins", asked)
+
+    def burn_ins(self, limit: int = 50) -> tuple[BurnIn, ...]:
+        """Return the newest burn-ins, newest first."""
+        return self._get(tuple[BurnIn, ...], "/v1/burn-ins", {"limit": str(limit)})
+
+    def burn_in(self, burn_in: int) -> BurnIn:
+        """Return one, its jobs without their logs."""
+        return self._get(BurnIn, f"/v1/burn-ins/{burn_in}")
+
+    def burn_in_job(self, burn_in: int, job: int) -> BurnInJob:
+        """Return one of its jobs with its log."""
+        return self._get(BurnInJob, f"/v1/burn-ins/{burn_in}/jobs/{job}")
+
+    def abort_burn_in(self, burn_in: int) -> BurnIn:
+        """End one; its nodes have no result then."""
+        return self._post(BurnIn, f"/v1/burn-ins/{burn_in}/abort", {})
+
+    def standings(self) -> tuple[NodeStanding, ...]:
+        """Return whether each node that runs jobs is qualified."""
+        return self._get(tuple[NodeStanding, ...], "/v1/standings")
+
+    def clear(self, node: str, why: str) -> tuple[Claim, ...]:
+        """Release what burn-ins hold a node for; returns what was released."""
+        return self._post(tuple[Claim, ...], f"/v1/nodes/{_segment(node)}/clear", {"why": why})
 
     def modes(self) -> Modes:
         """Return the mode of each page by its id."""

@@ -16,7 +16,7 @@ class Place:
     leaf: str
 
 
-_Stamp = tuple[tuple[str, int, int], ...]
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 class Declared:
@@ -25,7 +25,7 @@ class Declared:
     def __init__(self, inventory: Path | None) -> None:
         self._inventory = inventory
         self._lock = threading.Lock()
-        self._stamp: _Stamp | None = None
+        self._stamp: Stamp | None = None
         self._places: Mapping[str, Place] = {}
 
     def racks(self) -> Mapping[str, str]:
@@ -39,13 +39,13 @@ class Declared:
     def _read(self) -> Mapping[str, Place]:
         if self._inventory is None:
             return {}
-        stamp = _stamp(self._inventory)
+        now = stamp(self._inventory)
         with self._lock:
-            if stamp != self._stamp:
+            if now != self._stamp:
                 # What is wrong with an inventory is told where it is checked, not here.
-                hosts = read_inventory(self._inventory, lambda *_: None).hosts if stamp else {}
+                hosts = read_inventory(self._inventory, lambda *_: None).hosts if now else {}
                 self._places = {name: _place(host.variables) for name, host in hosts.items()}
-                self._stamp = stamp
+                self._stamp = now
             return self._places
 
 
@@ -53,6 +53,7 @@ def _place(variables: Mapping[str, object]) -> Place:
     return Place(str(variables.get("fleet_rack") or ""), str(variables.get("fleet_leaf_switch") or ""))
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamp(path: Path) -> Stamp:
+    """Return what changes when a file, or one in a folder, is written: each with its time and size."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())

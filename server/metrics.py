@@ -1,7 +1,7 @@
 """The daemon's own metrics: incidents, runs, nodes held, how long each leg of the loop took, and whom it reaches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -9,10 +9,11 @@ from prometheus_client import Counter as Counters
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fleetward.model.burn_ins import NodeStanding
 from fleetward.model.changes import Change, ChangeState, NodeState
 from fleetward.model.claims import Claim
 from fleetward.model.daemon_views import EventView
-from fleetward.model.errors import OutOfReachError
+from fleetward.model.errors import OutOfReachError, UsageError
 from fleetward.model.fleet_view import DaemonStatus
 from fleetward.model.gpu_faults import FaultKind
 from fleetward.model.gpu_faults import Severity as GpuSeverity
@@ -76,6 +77,12 @@ class Reports:
             ["status", "problem"],
             registry=registry,
         )
+        self._fingerprints = Counters(
+            "fleet_fingerprint_reports", "Fingerprints that nodes told, changed or not.", registry=registry
+        )
+        self._changed = Counters(
+            "fleet_fingerprint_changes", "Those that were others than the ones before.", registry=registry
+        )
         for kind in FaultKind:  # the first one is an increase
             for severity in GpuSeverity:
                 self._events.labels(kind, severity)
@@ -93,6 +100,11 @@ class Reports:
         for finding in report.findings:
             self._findings.labels(finding.status, finding.problem).inc()
 
+    def fingerprint(self, *, changed: bool) -> None:
+        """Note a fingerprint."""
+        self._fingerprints.inc()
+        self._changed.inc(int(changed))
+
 
 class DaemonCollector(Collector):
     """Renders what the daemon's status says at each scrape."""
@@ -104,13 +116,18 @@ class DaemonCollector(Collector):
         claims: Callable[[], tuple[Claim, ...]],
         nodes: Callable[[], Iterable[str]],
         changes: Callable[[], tuple[Change, ...]],
+        standings: Callable[[], Sequence[NodeStanding]],
     ) -> None:
-        """`incidents` and `changes` are those not ended, `claims` those not released, `nodes` what Slurm knows."""
+        """`incidents` and `changes` are those not ended, `claims` those not released, `nodes` what Slurm knows.
+
+        `standings` raises UsageError where it cannot be told who is qualified.
+        """
         self._status = status
         self._incidents = incidents
         self._claims = claims
         self._nodes = nodes
         self._changes = changes
+        self._standings = standings
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; those that the store would have to tell are left out while it is away."""
@@ -135,9 +152,22 @@ class DaemonCollector(Collector):
         })  # fmt: skip
         yield _node_incidents(incidents)
         yield from _changes(changes)
+        yield from self._qualified()
         claimed = Counter(claim.node for claim in claims)
         yield _gauge("fleet_node_claims", "Claims on a node; 0 for each that Slurm knows and nobody claims.", "node", {
             node: float(claimed[node]) for node in sorted({*self._nodes(), *claimed})
+        })  # fmt: skip
+
+    def _qualified(self) -> Iterator[Metric]:
+        try:
+            standings = self._standings()
+        except (OutOfReachError, UsageError):
+            return
+        yield _gauge("fleet_node_qualified", "1 where a valid certificate says so.", "node", {
+            one.node: float(one.standing == "valid") for one in standings
+        })  # fmt: skip
+        yield _gauge("fleet_node_certificate_expiry_timestamp_seconds", "When a node's certificate ends.", "node", {
+            one.node: one.certificate.expires_at.timestamp() for one in standings if one.certificate
         })  # fmt: skip
 
 

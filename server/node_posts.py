@@ -12,9 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fleetward.model.errors import UsageError
 from fleetward.model.gpu_faults import Action, FaultKind, Scope, Severity
 from fleetward.model.node_reports import LONGEST_LINE, MOST_EVENTS, FaultEvent, HealthReport, ReportedFinding
+from fleetward.operations.qualification.fingerprint import Fingerprint, FingerprintError, read_fingerprint
 from fleetward.store import words
 
 MOST_BYTES = 1024 * 1024
+MOST_FINGERPRINT_BYTES = 128 * 1024
+"""Some ten times what a node with 16 GPUs tells; the record keeps it as it stands."""
 MOST_FINDINGS = 1000
 MOST_EVIDENCE = 32
 LONGEST_ERROR = 300
@@ -111,6 +114,18 @@ def read_health(body: bytes) -> HealthReport:
     posted = _shaped(PostedHealth, _tree(body))
     findings = tuple(ReportedFinding(**one.model_dump()) for one in posted.findings)
     return HealthReport(posted.context, posted.at, findings, posted.passed, posted.job)
+
+
+def read_parts(body: bytes) -> tuple[str, Fingerprint]:
+    """Return the fingerprint of a post, and its text as it is kept; UsageError where it is none."""
+    try:
+        text = body.decode("utf-8")
+        return text, read_fingerprint(text)
+    except (UnicodeDecodeError, RecursionError) as error:
+        said = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else "is nested too deeply"
+        raise UsageError(f"the fingerprint {said}") from None
+    except FingerprintError as error:
+        raise UsageError(words.text(str(error))[:LONGEST_ERROR]) from None
 
 
 def _tree(body: bytes) -> object:

@@ -1,4 +1,4 @@
-"""What becomes of what nodes post: events on record, and health as alerts.
+"""What becomes of what nodes post: events and fingerprints on record, and health as alerts.
 
 A node is believed only about itself. Nothing here acts on a node.
 """
@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fleetward.model.errors import UsageError
-from fleetward.model.node_reports import EventsAnswer, HealthAnswer
+from fleetward.model.node_reports import EventsAnswer, FingerprintAnswer, HealthAnswer
 from fleetward.server.health_alerts import addresses_of, judge
 from fleetward.server.intake import Intake
 from fleetward.server.metrics import Reports
-from fleetward.server.node_posts import read_events, read_health
+from fleetward.server.node_posts import read_events, read_health, read_parts
 from fleetward.store.events import MOST_AN_HOUR, Events
+from fleetward.store.fingerprints import Fingerprints
 
 LATE_SECONDS = 600.0
 """A report older than this says nothing of how the node is now."""
@@ -32,6 +33,7 @@ class Records:
     events: Events
     intake: Intake
     metrics: Reports
+    fingerprints: Fingerprints
 
 
 class NodeReports:
@@ -82,3 +84,13 @@ class NodeReports:
                 "%s reports more new troubles within an hour than are taken: %d left out", node, became.left_out
             )
         return HealthAnswer(became.incidents)
+
+    def fingerprint(self, node: str, body: bytes) -> FingerprintAnswer:
+        """Keep what a node consists of, by the daemon's clock; UsageError where it is none."""
+        text, found = read_parts(body)
+        at = datetime.fromtimestamp(self._clock(), UTC)
+        changed = self._records.fingerprints.tell(node, text, found.digest, at)
+        self._records.metrics.fingerprint(changed=changed)
+        if changed:
+            log.info("%s tells a fingerprint that is new of it: %s", node, found.digest)
+        return FingerprintAnswer(changed)

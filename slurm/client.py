@@ -3,6 +3,7 @@
 Every call has a time limit and raises an error of this file; none waits for ever.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -141,6 +142,12 @@ class SlurmClient(Protocol):
 
     def reboot(self, node: str, reason: str) -> None:
         """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
+
+    def reserve(self, name: str, nodes: Sequence[str], user: str) -> None:
+        """Keep exactly these nodes for a user from now on without an end; what runs there goes on to its end."""
+
+    def unreserve(self, name: str) -> None:
+        """Give a reservation's nodes back; SlurmRefusedError where there is none, or jobs of it still run."""
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

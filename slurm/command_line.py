@@ -4,10 +4,12 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fleetward.model.errors import UsageError
+from fleetward.model.host_ranges import fold
 from fleetward.slurm import parse_diagnostics, parse_listings, parse_records
 from fleetward.slurm.answers import (
     Controller,
@@ -152,6 +154,20 @@ class CommandLineClient(RecordPrograms):
         """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
         name, why = checked_node(node), f"reason={checked_reason(reason)}"
         self.ask("scontrol", "reboot", "ASAP", "nextstate=RESUME", why, name)
+
+    def reserve(self, name: str, nodes: Sequence[str], user: str) -> None:
+        """Keep exactly these nodes for a user from now on without an end; what runs there goes on to its end."""
+        kept = "nodes=" + fold(checked_node(node) for node in nodes)
+        called = f"reservationname={checked_word('name of a reservation', name)}"
+        if any(one.name == name for one in self.reservations().items):
+            self.ask("scontrol", "update", called, kept)
+            return
+        always = ("starttime=now", "duration=infinite", "flags=ignore_jobs")
+        self.ask("scontrol", "create", called, kept, f"users={checked_word('user', user)}", *always)
+
+    def unreserve(self, name: str) -> None:
+        """Give a reservation's nodes back; SlurmRefusedError where there is none, or jobs of it still run."""
+        self.ask("scontrol", "delete", f"reservationname={checked_word('name of a reservation', name)}")
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

@@ -1,5 +1,6 @@
 """A client that hands every question on: what a backend cannot do, or another does better."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -127,6 +128,14 @@ class HandingOn:
     def reboot(self, node: str, reason: str) -> None:
         """Have Slurm reboot a node once its jobs have ended; it takes no new ones until it is back."""
         self._other.reboot(node, reason)
+
+    def reserve(self, name: str, nodes: Sequence[str], user: str) -> None:
+        """Keep exactly these nodes for a user from now on without an end; what runs there goes on to its end."""
+        self._other.reserve(name, nodes, user)
+
+    def unreserve(self, name: str) -> None:
+        """Give a reservation's nodes back; SlurmRefusedError where there is none, or jobs of it still run."""
+        self._other.unreserve(name)
 
     def ping(self) -> tuple[Controller, ...]:
         """Return the controllers, at least one of which answers."""

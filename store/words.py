@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from psycopg.types.json import Jsonb
 
@@ -27,8 +27,8 @@ def key(value: str) -> str:
     return f"{fit[: LONGEST_KEY - len(digest) - 1]}~{digest}"
 
 
-def json(value: Mapping[str, object]) -> Jsonb:
-    """Return a JSON-ready map as a parameter; TypeError where it is not JSON-ready."""
+def json(value: Mapping[str, object] | Sequence[object]) -> Jsonb:
+    """Return a JSON-ready map or list as a parameter; TypeError where it is not JSON-ready."""
     return Jsonb(_fit(value))
 
 

@@ -51,6 +51,11 @@ def change_number(text: str) -> int:
     return _number(text, "c", "change")
 
 
+def burn_in_number(text: str) -> int:
+    """Return a burn-in's number: 3 is also `q3`."""
+    return _number(text, "q", "burn-in")
+
+
 def param_value(text: str) -> tuple[str, str]:
     """Return the name and the value of a `--param`."""
     name, equals, value = text.partition("=")

@@ -16,6 +16,9 @@ from fleetward.operations.qualification.workload import Scope, Setting, Tasks, W
 from fleetward.slurm.jobs.nccl import nccl_environment
 from fleetward.slurm.jobs.spec import check_job
 
+FINGERPRINT = "fingerprint"
+"""What the log calls the node's word on its software; no workload is called so."""
+FINGERPRINT_SECONDS = 60
 START_SECONDS = 120
 """That the job may take beside each of its workloads: looking for programs, starting processes, ending what hangs."""
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
@@ -91,6 +94,7 @@ def render(batch: Batch, settings: BatchSettings | None = None) -> str:
         _FUNCTIONS % {"token": batch.token},
         _folder(settings),
         *("\n".join(_workload(one, setting, batch, settings)) + "\n" for one in batch.workloads),
+        *(_fingerprint() if len(batch.nodes) == 1 else ()),
         "exit 0  # what came of the workloads stands in the log\n",
     ]
     return "\n".join(sections)
@@ -98,7 +102,7 @@ def render(batch: Batch, settings: BatchSettings | None = None) -> str:
 
 def limit_of(workloads: Sequence[Workload]) -> int:
     """Return the seconds that a job of these workloads may take."""
-    return sum(one.seconds + START_SECONDS for one in workloads)
+    return FINGERPRINT_SECONDS + sum(one.seconds + START_SECONDS for one in workloads)
 
 
 def _check(batch: Batch, settings: BatchSettings) -> None:
@@ -185,6 +189,13 @@ def _folder(settings: BatchSettings) -> str:
         "trap 'rm -rf \"$fleetward_folder\"' EXIT\n"
         'cd "$fleetward_folder" || exit 1\n'
     )
+
+
+def _fingerprint() -> tuple[str, ...]:
+    """Have the node say what its certificate is going to be for."""
+    # At the end, which is what is kept of a log that is much too long; and by itself, without what is said on stderr.
+    command = "bash -c 'fleetward fingerprint --json 2>/dev/null'"
+    return (f"# What was tested here\nfleetward_run {FINGERPRINT} {FINGERPRINT_SECONDS} {command}\n",)
 
 
 def _workload(one: Workload, setting: Setting, batch: Batch, settings: BatchSettings) -> Iterator[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fleetward.runbooks.actions.ansible_play import AnsiblePlay, NoPlays, Player
 from fleetward.runbooks.actions.base import Action
 from fleetward.runbooks.actions.declared import Declared, Kind
+from fleetward.runbooks.actions.node_qualify import NoBurnIns, Qualifier, Qualify
 from fleetward.runbooks.actions.node_reboot import Reboot
 from fleetward.runbooks.actions.node_run import NodeRun, NodeRunner
 from fleetward.runbooks.actions.pauses import Approve, Wait
@@ -27,6 +28,7 @@ _ALL: tuple[type[Declared], ...] = (
     WaitForJobs,
     NodeRun,
     Reboot,
+    Qualify,
     AnsiblePlay,
     Expect,
     Approve,
@@ -44,6 +46,7 @@ class World:
     node_runner: NodeRunner
     clock: Clock
     player: Player = field(default_factory=NoPlays)
+    qualifier: Qualifier = field(default_factory=NoBurnIns)
     seen_jobs: Callable[[], Part[Job]] = Part
     """The jobs as a picture has them that is taken anyway, by time.monotonic; without one Slurm is asked each time."""
 
@@ -62,6 +65,7 @@ def all_actions(world: World) -> dict[str, Action]:
         WaitForJobs(world.slurm, world.clock, world.seen_jobs),
         NodeRun(world.node_runner, world.clock),
         Reboot(world.node_runner, world.clock),
+        Qualify(world.qualifier, world.clock),
         AnsiblePlay(world.player, world.clock),
         Expect(world.prometheus, world.clock),
         Approve(),

@@ -35,6 +35,7 @@ from fleetward.model.fleet_view import DaemonStatus, FleetView
 from fleetward.model.incidents import Incident, IncidentState, Severity, TimelineEntry
 from fleetward.model.runs import Mode, Run, RunState, Step, StepState
 from fleetward.server.app import local_app
+from fleetward.server.burn_ins import BurnInService
 from fleetward.server.changes import ChangeService
 from fleetward.server.peer import PeerProtocol
 from fleetward.server.service import Service
@@ -318,7 +319,8 @@ class PlayedDaemon(PlayedService):
 
         service = self._next()
         changes = self.changes if service is self else service
-        await (said or local_app(cast("Service", service), cast("ChangeService", changes)))(scope, again, send)
+        app = local_app(cast("Service", service), cast("ChangeService", changes), cast("BurnInService", service))
+        await (said or app)(scope, again, send)
 
     def _next(self) -> object:
         """Return the service, or for one time one that refuses."""

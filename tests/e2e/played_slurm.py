@@ -4,7 +4,8 @@ The slurmctld behaves as 24.11.5 and 26.05.5 were seen to: a requeue counts rest
 nodes after that and is then held back for 121 s; RESUME of a node that is neither drained nor DOWN is refused.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 from fleetward.model.claims import Claim, ClaimClass
 from fleetward.model.errors import FleetwardError
 from fleetward.model.guardrails import Guardrail
+from fleetward.model.host_ranges import expand
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.slurm.accounting import Attempt
-from fleetward.slurm.answers import ENDED, Controller, Job, JobDetail, Listing, Node, Partition, Submitted
+from fleetward.slurm.answers import ENDED, Controller, Job, JobDetail, Listing, Node, Partition, Reservation, Submitted
 from fleetward.slurm.client import NoSuchJobError, SlurmRefusedError
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -79,6 +81,10 @@ class PlayedSlurm:
     """What somebody else does right after a write."""
     raises: Exception | None = None
     """What every call raises."""
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The nodes of each reservation."""
+    scripts: dict[str, str] = field(default_factory=dict)
+    """What was submitted, by the job's number."""
 
     backend = "played"
 
@@ -173,13 +179,44 @@ class PlayedSlurm:
         return JobDetail(self._job(job_id), ())
 
     def submit(self, script: str, working_directory: Path) -> Submitted:
-        raise NotImplementedError
+        options = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", script, re.MULTILINE))
+        self._write("submit", options["job-name"])
+        number = 100 + len(self.scripts)
+        self.scripts[str(number)] = script
+        waiting = replace(job(number, state="PENDING"), name=options["job-name"])
+        self.add(replace(waiting, nodes=tuple(expand(options["nodelist"])) if "nodelist" in options else ()))
+        self._after()
+        return Submitted(str(number), self.backend)
+
+    def end(self, job_id: str, state: str = "COMPLETED") -> None:
+        """Let a job come to its end."""
+        self.jobs_now[job_id] = replace(self._job(job_id), state=state)
 
     def attempts(self, job_id: str) -> tuple[Attempt, ...]:
         raise NotImplementedError
 
     def cancel(self, job_id: str) -> None:
-        raise NotImplementedError
+        self._write("cancel", job_id)
+        self.end(job_id, "CANCELLED")
+        self._after()
+
+    def reservations(self) -> Listing[Reservation]:
+        self._fail()
+        every = (
+            Reservation(name, True, START, None, nodes, ("IGNORE_JOBS",), ("fleetward",), (), "")
+            for name, nodes in self.kept.items()
+        )
+        return Listing(tuple(every), self.backend)
+
+    def reserve(self, name: str, nodes: Sequence[str], user: str) -> None:
+        self._write("reserve", name, *nodes)
+        self.kept[name] = tuple(nodes)
+        self._after()
+
+    def unreserve(self, name: str) -> None:
+        self._write("unreserve", name)
+        del self.kept[name]
+        self._after()
 
     def ping(self) -> tuple[Controller, ...]:
         self._fail()

@@ -1,5 +1,7 @@
 """A whole daemon in one process: a real record in PostgreSQL, Slurm and Prometheus played, no network."""
 
+import base64
+import gzip
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +17,9 @@ from played_slurm import PlayedSlurm
 from starlette.testclient import TestClient
 
 from fleetward.runbooks.actions.ansible_play import Play, Played
-from fleetward.runbooks.actions.node_run import NodeStep, NoNodes
+from fleetward.runbooks.actions.node_run import NodeStep, NodeStepState, NoNodes
 from fleetward.runbooks.prometheus import Sample
-from fleetward.server.daemon import Made
+from fleetward.server.assembly import Made
 from fleetward.server.node_tokens import token_of
 from fleetward.store.database import Database
 from fleetward.store.embedded import EmbeddedPostgres
@@ -72,6 +74,56 @@ None.
 """
 
 
+CHANGE_PAGE = """\
+---
+id: test-change
+title: Play a node
+alerts: []
+severity: info
+params: {node: {}, patience: {default: 1h, pattern: "[0-9]+[smhd]"}}
+blast: node
+mode: propose
+---
+# Play a node
+
+## Meaning
+{{ node }} is played.
+
+## Impact
+None.
+
+## Diagnosis
+None.
+
+## Mitigation
+```step drain
+slurm.drain: "{{ node }}"
+why: "to be played"
+class: maintenance
+```
+```step empty
+slurm.wait_for_jobs: "{{ node }}"
+within: "{{ patience }}"
+```
+```step play
+ansible.play: site
+on: "{{ node }}"
+```
+
+## Verification
+```step back
+slurm.resume: "{{ node }}"
+```
+
+## Escalation
+Call.
+
+## History
+None.
+"""
+"""A change that drains a node, waits for its jobs, plays it and gives it back."""
+
+
 @dataclass
 class PlayedPrometheus:
     """Answers with what a test put in, by a word that the question has in it."""
@@ -101,6 +153,26 @@ class PlayedPlayer:
 
 
 @dataclass
+class PlayedRunner(NoNodes):
+    """Notes what was to run on nodes; a log that a test put in can be fetched."""
+
+    ran: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    """By their paths."""
+    raises: Exception | None = None
+
+    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
+        self.ran.append((node, tuple(argv)))
+        if self.raises is not None:
+            raise self.raises
+        if argv[0] == "bash":
+            log = self.logs.get(argv[-1])
+            packed = "" if log is None else base64.b64encode(gzip.compress(log.encode())).decode()
+            return NodeStep(NodeStepState.ENDED, 1000.0, int(log is None), output=packed)
+        return super().run(node, argv, marker, seconds, up_for)
+
+
+@dataclass
 class Daemon:
     """The daemon under test and the world that it sees."""
 
@@ -112,6 +184,7 @@ class Daemon:
     local: TestClient
     public: TestClient
     player: PlayedPlayer = field(default_factory=PlayedPlayer)
+    runner: PlayedRunner = field(default_factory=PlayedRunner)
 
     def post(self, *alerts: Mapping[str, Any], token: str = TOKEN) -> httpx.Response:
         answer: httpx.Response = self.public.post(
@@ -148,6 +221,10 @@ class Daemon:
 
     def run(self, number: int = 1) -> Document:
         return self.get(f"/v1/runs/{number}")
+
+    def change_page(self) -> None:
+        """Put the page of a change where the site's own pages are."""
+        (self.folder / "test-change.md").write_text(CHANGE_PAGE)
 
     def page(self, mode: str) -> None:
         (self.folder / "test-node-broken.md").write_text(PAGE % {"mode": mode})
@@ -188,14 +265,3 @@ def eventually(holds: Callable[[], T], seconds: float = 15) -> T:
             return found
         assert time.monotonic() < until, f"did not come to hold within {seconds} s; the last was {found!r}"
         time.sleep(0.02)
-
-
-@dataclass
-class PlayedRunner(NoNodes):
-    """Notes what was to run on nodes."""
-
-    ran: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-
-    def run(self, node: str, argv: Sequence[str], marker: str, seconds: float, up_for: float) -> NodeStep:
-        self.ran.append((node, tuple(argv)))
-        return super().run(node, argv, marker, seconds, up_for)

@@ -5,62 +5,9 @@ from dataclasses import replace
 
 import pytest
 from played_slurm import PlayedSlurm, job
-from whole_daemon import Daemon, Document, eventually
+from whole_daemon import CHANGE_PAGE, Daemon, Document, eventually
 
 from fleetward.model.claims import ClaimClass
-
-PAGE = """\
----
-id: test-change
-title: Play a node
-alerts: []
-severity: info
-params: {node: {}, patience: {default: 1h, pattern: "[0-9]+[smhd]"}}
-blast: node
-mode: propose
----
-# Play a node
-
-## Meaning
-{{ node }} is played.
-
-## Impact
-None.
-
-## Diagnosis
-None.
-
-## Mitigation
-```step drain
-slurm.drain: "{{ node }}"
-why: "to be played"
-class: maintenance
-```
-```step empty
-slurm.wait_for_jobs: "{{ node }}"
-within: "{{ patience }}"
-```
-```step play
-ansible.play: site
-on: "{{ node }}"
-```
-
-## Verification
-```step back
-slurm.resume: "{{ node }}"
-```
-
-## Escalation
-Call.
-
-## History
-None.
-"""
-
-
-@pytest.fixture(autouse=True)
-def page(at_rest: Daemon) -> None:
-    (at_rest.folder / "test-change.md").write_text(PAGE)
 
 
 def plan(daemon: Daemon, nodes: str = "gpu[001-004]", at_once: int = 2, budget: int = 0, **params: str) -> Document:
@@ -265,7 +212,7 @@ def test_two_changes_never_have_the_same_node(daemon: Daemon, slurm: PlayedSlurm
 
 def test_a_page_that_was_changed_since_is_not_carried_out(daemon: Daemon) -> None:
     planned = plan(daemon)["change"]
-    (daemon.folder / "test-change.md").write_text(PAGE.replace("None.", "Much.", 1))
+    (daemon.folder / "test-change.md").write_text(CHANGE_PAGE.replace("None.", "Much.", 1))
     answer = daemon.local.post("/v1/changes/1/approve", json={"digest": planned["digest"]})
     assert (answer.status_code, "was changed since this change was planned" in answer.text) == (409, True)
 

@@ -3,36 +3,13 @@
 import json
 import pwd
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from os import getuid
-from pathlib import Path
 
-import pytest
-from in_process import run_command
-from played_daemon import Served
 from whole_daemon import Daemon, alert, eventually
-
-from fleetward.server.app import local_app
 
 Asking = Callable[..., subprocess.CompletedProcess[str]]
 ME = pwd.getpwuid(getuid()).pw_name
-
-
-@pytest.fixture
-def typed(daemon: Daemon, tmp_path: Path) -> Iterator[Asking]:
-    """Return a way to run the command against the daemon; it must do what was asked unless a code is named."""
-    with tempfile.TemporaryDirectory() as folder:
-        socket = Path(folder) / "daemon.sock"
-
-        def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-            variables = {"FLEETWARD_DAEMON_SOCKET": str(socket), "FLEETWARD_RUNBOOKS_FOLDERS": str(daemon.folder)}
-            done = run_command(tmp_path, *arguments, **variables)
-            assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-            return done
-
-        with Served(local_app(daemon.made.service, daemon.made.changes), socket):
-            yield run
 
 
 def test_from_alert_to_closed_by_commands_alone(daemon: Daemon, typed: Asking) -> None:
@@ -90,52 +67,7 @@ def test_a_person_plans_and_aborts_a_run_without_an_incident(daemon: Daemon, typ
     assert "r1" in gone.stderr
 
 
-CHANGE = """\
----
-id: test-change
-title: Play a node
-alerts: []
-severity: info
-params: {node: {}}
-blast: node
-mode: propose
----
-# Play a node
-
-## Meaning
-{{ node }} is played.
-
-## Impact
-None.
-
-## Diagnosis
-None.
-
-## Mitigation
-```step drain
-slurm.drain: "{{ node }}"
-class: maintenance
-```
-```step play
-ansible.play: site
-on: "{{ node }}"
-```
-
-## Verification
-```step back
-slurm.resume: "{{ node }}"
-```
-
-## Escalation
-Call.
-
-## History
-None.
-"""
-
-
 def test_a_change_is_planned_approved_and_followed_to_its_end(daemon: Daemon, typed: Asking) -> None:
-    (daemon.folder / "test-change.md").write_text(CHANGE)
     daemon.slurm.change("gpu002", flags=("DRAIN",), reason="riser \x1b[2J", reason_by="ada")
     planned = typed("change", "plan", "test-change", "gpu[001-004]", "--at-once", "2", "--work", "10m")
     assert "fleetward: gpu002 is left out: it was taken out of service by ada: riser \\x1b[2J" in planned.stderr
@@ -157,7 +89,6 @@ def test_a_change_is_planned_approved_and_followed_to_its_end(daemon: Daemon, ty
 def test_a_change_that_stops_is_carried_on_once_more_and_what_it_holds_is_given_back(
     daemon: Daemon, typed: Asking
 ) -> None:
-    (daemon.folder / "test-change.md").write_text(CHANGE)
     daemon.player.fails |= {"gpu001": "gpu001: broken", "gpu002": "gpu002: broken"}
     digest = json.loads(typed("change", "plan", "test-change", "gpu[001-003]", "--json").stdout)["change"]["digest"]
     stopped = typed("change", "approve", "c1", "--digest", digest, "--wait", code=5)

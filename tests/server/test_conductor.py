@@ -13,57 +13,6 @@ from fleetward.server.conductor import MOST_RUNS, changed_by
 from fleetward.server.executor import MOST_AT_ONCE
 from fleetward.slurm.client import SlurmOutOfReachError
 
-PAGE = """\
----
-id: test-change
-title: Play a node
-alerts: []
-severity: info
-params: {node: {}}
-blast: node
-mode: propose
----
-# Play a node
-
-## Meaning
-{{ node }} is played.
-
-## Impact
-None.
-
-## Diagnosis
-None.
-
-## Mitigation
-```step drain
-slurm.drain: "{{ node }}"
-class: maintenance
-```
-```step empty
-slurm.wait_for_jobs: "{{ node }}"
-```
-```step play
-ansible.play: site
-on: "{{ node }}"
-```
-
-## Verification
-```step back
-slurm.resume: "{{ node }}"
-```
-
-## Escalation
-Call.
-
-## History
-None.
-"""
-
-
-@pytest.fixture(autouse=True)
-def page(at_rest: Daemon) -> None:
-    (at_rest.folder / "test-change.md").write_text(PAGE)
-
 
 def asked(nodes: str, **others: object) -> dict[str, Any]:
     return {"page": "test-change", "nodes": nodes, "at_once": 4, "work_seconds": 60, **others}

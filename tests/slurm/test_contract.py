@@ -165,6 +165,33 @@ def test_reservations_come_and_go(idle: Case) -> None:
     assert idle.client.reservations().items == ()
 
 
+def test_nodes_that_are_reserved_take_its_jobs_alone_and_lose_none(idle: Case) -> None:
+    client = idle.client
+    before = client.submit(script("--nodes=1", "--nodelist=gpu001", "--gpus=1"), Path("/tmp")).job_id
+    running(client, before)
+    client.reserve("burn-in", ["gpu001"], "root")
+    client.reserve("burn-in", ["gpu001", "gpu002"], "root")
+    try:
+        (kept,) = client.reservations().items
+        assert (kept.name, kept.active, kept.nodes, kept.users) == ("burn-in", True, ("gpu001", "gpu002"), ("root",))
+        outside = client.submit(script("--nodes=1", "--nodelist=gpu002", "--gpus=1"), Path("/tmp")).job_id
+        inside = client.submit(script("--nodes=1", "--gpus=1", "--reservation=burn-in"), Path("/tmp")).job_id
+        running(client, inside)
+        assert (in_queue(client, before).state, in_queue(client, outside).state) == ("RUNNING", "PENDING")
+        with pytest.raises(SlurmRefusedError):
+            client.unreserve("burn-in")
+        for each in (before, outside, inside):
+            client.cancel(each)
+        eventually(lambda: client.job(inside).job.ended)
+        client.reserve("burn-in", ["gpu002"], "root")
+        assert client.reservations().items[0].nodes == ("gpu002",)
+    finally:
+        client.unreserve("burn-in")
+    assert client.reservations().items == ()
+    with pytest.raises(SlurmRefusedError):
+        client.unreserve("burn-in")
+
+
 def test_fair_shares_are_those_of_the_tree(idle: Case) -> None:
     found = {(one.account, one.user): one for one in idle.client.shares().items}
     assert {("root", ""), ("root", "root"), ("research", ""), ("research", "root")} <= found.keys()

@@ -139,6 +139,44 @@ def test_the_job_map_is_mended_again_and_again(on: On) -> None:
     assert "fleetward-job-map.service" in on("gpu001").check_output("systemctl list-timers --no-pager")
 
 
+def fingerprints(on: On, address: Address) -> tuple[float, dict[str, Any]]:
+    """Return how many fingerprints the daemon was told, and what it has of gpu001."""
+    with urllib.request.urlopen(f"http://{address('head')}:9720/metrics", timeout=20) as answer:
+        page = answer.read().decode()
+    counted = next(line for line in page.splitlines() if line.startswith("fleet_fingerprint_reports_total "))
+    select = "select parts from fingerprints where node = 'gpu001'"
+    ask = "runuser --user fleetward -- psql --no-psqlrc --tuples-only --no-align --dbname fleetward --command %s"
+    kept = on("head").check_output(ask, select)
+    return float(counted.split()[1]), json.loads(kept or "{}")
+
+
+def test_the_daemon_is_told_what_the_node_has_and_a_daemon_that_is_away_fails_no_unit(on: On, address: Address) -> None:
+    unit = "fleetward-fingerprint.service"
+    before, _ = fingerprints(on, address)
+    done = on("gpu001").run("systemctl start %s", unit)
+    said = on("gpu001").check_output("journalctl --no-pager --unit %s --lines 20", unit)
+    assert done.rc == 0, said
+    after, kept = fingerprints(on, address)
+    assert after > before, said
+    assert kept == json.loads(on("gpu001").check_output("fleetward fingerprint --json"))
+    assert kept["kernel"] == on("gpu001").check_output("uname -r")
+    assert len(kept["gpus"]) == 8
+    on("head").check_output("systemctl stop fleetward")
+    try:
+        assert on("gpu001").run("systemctl start %s", unit).rc == 0
+        shown = on("gpu001").check_output("systemctl show --value --property ExecMainStatus %s", unit)
+        assert shown == "3"
+    finally:
+        on("head").check_output("systemctl start fleetward")
+
+
+def test_the_daemon_is_told_again_and_again(on: On) -> None:
+    timer = on("gpu001").service("fleetward-fingerprint.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    assert "fleetward-fingerprint.service" in on("gpu001").check_output("systemctl list-timers --no-pager")
+
+
 def test_what_root_asks_of_the_exporter_is_read_by_a_user_without_rights(on: On) -> None:
     folder = on("gpu001").file(RELEASE)
     assert (folder.user, folder.group, folder.mode) == ("root", "root", 0o755)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from fleetward.model.errors import UsageError
 from fleetward.model.fleet import HardwareProfile, InfinibandProfile
-from fleetward.operations.qualification.batch import Batch, BatchSettings, limit_of, render
+from fleetward.operations.qualification.batch import (
+    FINGERPRINT,
+    FINGERPRINT_SECONDS,
+    Batch,
+    BatchSettings,
+    limit_of,
+    render,
+)
 from fleetward.operations.qualification.batch_log import Run, read_log
 from fleetward.operations.qualification.judging import Outcome, judge
 from fleetward.operations.qualification.workload import Scope
@@ -125,8 +132,8 @@ def test_what_a_node_lacks_is_not_run_on_it(hgx: HardwareProfile) -> None:
 
 def test_the_job_has_time_for_all_that_it_runs(hgx: HardwareProfile) -> None:
     job = batch(hgx, "nccl_node", "nvbandwidth")
-    assert limit_of(job.workloads) == 600 + 600 + 2 * 120
-    assert "#SBATCH --time=0:24:00\n" in render(job)
+    assert limit_of(job.workloads) == FINGERPRINT_SECONDS + 600 + 600 + 2 * 120
+    assert "#SBATCH --time=0:25:00\n" in render(job)
 
 
 SRUN = """\
@@ -200,6 +207,24 @@ def test_a_workload_stands_in_the_log_with_its_exit_code(node: Node, hgx: Hardwa
     assert run.output == "-b 16G -e 16G -f 2 -g 8 -c 1 -n 20\nno end of line"
     assert (run.exit_code, run.missing) == (3, ())
     assert run.seconds is not None
+
+
+def test_a_node_by_itself_says_what_it_is_at_the_end_and_nothing_else(node: Node, hgx: HardwareProfile) -> None:
+    node.program("all_reduce_perf", "echo well")
+    node.program("fleetward", 'echo "$@" > "$RECORD"; echo "a warning" >&2; echo "{}"')
+    found = node.run(batch(hgx, "nccl_node"))
+    assert list(found) == ["nccl_node", FINGERPRINT]
+    assert (found[FINGERPRINT].output, found[FINGERPRINT].exit_code) == ("{}\n", 0)
+    assert node.record == ["fingerprint --json"]
+    assert FINGERPRINT not in BY_ID
+    assert FINGERPRINT not in node.run(batch(hgx, "nccl_pair", nodes=("gpu001", "gpu002")))
+
+
+def test_a_node_that_cannot_say_what_it_is_runs_its_workloads_all_the_same(node: Node, hgx: HardwareProfile) -> None:
+    node.program("all_reduce_perf", "echo well")
+    found = node.run(batch(hgx, "nccl_node"))
+    assert found[FINGERPRINT].exit_code == 127
+    assert found["nccl_node"].output == "well\n"
 
 
 def test_programs_that_a_node_lacks_are_named_and_nothing_is_run(node: Node, hgx: HardwareProfile) -> None:

@@ -6,7 +6,7 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --cpus-per-task=28
 #SBATCH --mem=0
-#SBATCH --time=0:17:00
+#SBATCH --time=0:18:00
 #SBATCH --output=qualify-%j.log
 #SBATCH --exclusive
 #SBATCH --no-requeue

@@ -10,7 +10,7 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --cpus-per-task=28
 #SBATCH --mem=0
-#SBATCH --time=2:44:00
+#SBATCH --time=2:45:00
 #SBATCH --output=qualify/%x-%j.log
 #SBATCH --exclusive
 #SBATCH --no-requeue
@@ -249,5 +249,8 @@ bash -c "$fleetward_look" bash "$fleetward_mark" matrix_product /opt/venv/bin/py
 # Writing to and reading from the local disk
 bash -c "$fleetward_look" bash "$fleetward_mark" fio fio &&
   fleetward_run fio 600 fio --directory=. --filename=qualify.fio --size=8G --bs=1M --direct=1 --ioengine=libaio --iodepth=32 --output-format=json --name=write --rw=write --end_fsync=1 --name=read --stonewall --rw=read
+
+# What was tested here
+fleetward_run fingerprint 60 bash -c 'fleetward fingerprint --json 2>/dev/null'
 
 exit 0  # what came of the workloads stands in the log

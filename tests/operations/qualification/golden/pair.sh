@@ -10,7 +10,7 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --cpus-per-task=28
 #SBATCH --mem=0
-#SBATCH --time=0:46:00
+#SBATCH --time=0:47:00
 #SBATCH --output=qualify/%x-%j.log
 #SBATCH --exclusive
 #SBATCH --no-requeue
