@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import check, command, events, exporter, lab, loop, queue, render, screen
+from bench import change, check, command, events, exporter, lab, loop, queue, render, screen
 from bench.figures import Figure, print_figures
 
 
@@ -19,6 +19,7 @@ def main() -> int:
         "queue": queue.measure,
         "lab": lab.measure,
         "loop": loop.measure,
+        "change": change.measure,
     }
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("part", nargs="*", choices=[[], *parts], help="all of them where none is named")

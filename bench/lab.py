@@ -38,7 +38,9 @@ def measure() -> list[Figure]:
             run(fleetward, "lab", "down", "--name", NAME)
             warm, _ = run(fleetward, "lab", "up", "--name", NAME)
             _, status = run(fleetward, "lab", "status", "--name", NAME, "--json")
-            again, changes = run(fleetward, "provision", "--json", "--inventory", json.loads(status)["inventory"])
+            inventory = ("--json", "--inventory", json.loads(status)["inventory"])
+            again, changes = run(fleetward, "provision", *inventory)
+            alone, _ = run(fleetward, "provision", *inventory, "--limit", "gpu001")
         finally:
             run(fleetward, "lab", "down", "--name", NAME)
     changed = sum(json.loads(changes)["changed"].values())
@@ -49,4 +51,5 @@ def measure() -> list[Figure]:
         Figure("make lab with the image cached", warm, 120),
         Figure("site.yml a second time", again, 90),
         Figure("changes of site.yml a second time", changed, 0, "tasks"),
+        Figure("site.yml limited to one unchanged GPU node", alone, 45),
     ]
