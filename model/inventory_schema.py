@@ -93,6 +93,7 @@ PositiveInteger = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
 Word = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=63)]
 LowerWord = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=63)]
 SlurmText = Annotated[str, BeforeValidator(slurm_text)]
+VariablePrefix = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_]*_$", max_length=63)]
 Line = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -177,6 +178,7 @@ class FleetDeclaration(_Declared):
     fleet_slurm_parameters: dict[str, SlurmText] = {}
     fleet_cgroup_parameters: dict[str, SlurmText] = {}
     fleet_compatibility: CompatibilityDeclaration = CompatibilityDeclaration()
+    fleet_own_prefixes: Annotated[tuple[VariablePrefix, ...], BeforeValidator(_names)] = ()
 
 
 VersionText = Annotated[InstanceOf[Version], BeforeValidator(_version)]

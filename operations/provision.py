@@ -35,10 +35,13 @@ def provision(wanted: PlaybookRun, on_task: Callable[[str], None] = lambda _: No
 
     Raises OutOfReachError where hosts did not answer, ProvisionError where a task failed.
     """
-    result = run_playbook(wanted, on_task)
+    return judged(run_playbook(wanted, on_task), f"; the whole output is in {wanted.log}" if wanted.log else "")
+
+
+def judged(result: PlaybookResult, where: str = "") -> PlaybookResult:
+    """Return the result of a run that ended well; raises as `provision` does, with `where` to read more."""
     if result.status == 0:
         return result
-    where = f"; the whole output is in {wanted.log}" if wanted.log else ""
     if not result.failures:
         raise ProvisionError(f"Ansible ended with status {result.status} before any task failed{where}")
     first, others = result.failures[0], len(result.failures) - 1

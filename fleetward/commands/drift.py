@@ -1,12 +1,13 @@
 """`fleetward drift`: how far hosts are from what the inventory declares."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fleetward.commands._daemon import document, json_option
+from fleetward.commands._daemon import document, json_option, settings
 from fleetward.commands._table import echo_json, note, table
 from fleetward.model.errors import ExitCode, FleetwardError, OutOfReachError
 from fleetward.printable import printable
@@ -36,8 +37,11 @@ def drift(inventory: Path | None, limit: str | None, tags: str | None, metrics: 
     from fleetward.operations import drift as drifting
     from fleetward.operations.playbook import PlaybookRun
     from fleetward.operations.provision import default_inventory
+    from fleetward.operations.provision_vault import vault_environment
 
-    wanted = PlaybookRun(inventory=inventory or default_inventory(), limit=limit, tags=tags, check=True)
+    folder = inventory or default_inventory()
+    environment = vault_environment(folder, settings().provision.vault_password_file, os.environ)
+    wanted = PlaybookRun(folder, limit=limit, tags=tags, check=True, environment=environment)
     with for_stderr().step("ansible-playbook playbooks/site.yml --check") as detail:
         found = drifting.look(wanted, datetime.now(UTC), detail)
     if not found.hosts:

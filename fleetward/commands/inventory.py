@@ -16,6 +16,8 @@ from fleetward.model.errors import ExitCode, FleetwardError, UsageError
 from fleetward.model.fleet import Fleet
 from fleetward.model.host_ranges import fold
 from fleetward.model.inventory import InventoryError, read_fleet
+from fleetward.model.inventory_variables import UnknownVariable, unknown_variables
+from fleetward.printable import printable
 from fleetward.slurm.configuration import render, render_node
 from fleetward.slurm.configuration_cache import RenderedInventory
 
@@ -36,7 +38,8 @@ def inventory() -> None:
     """Check the inventory and render what follows from it.
 
     An inventory that does not add up ends every command with exit code 2 and all its problems by name. One whose
-    software does not go together ends `check` with 5, and is rendered all the same.
+    software does not go together, or that sets variables which nothing knows, ends `check` with 5, and is rendered all
+    the same.
     """
 
 
@@ -44,30 +47,47 @@ def inventory() -> None:
 @_path_option
 @_json_option
 def check(path: Path, as_json: bool) -> None:
-    """Say what is wrong with an inventory, each problem by name, and what of its software does not go together."""
+    """Say what is wrong with an inventory, each problem by name.
+
+    Told as well: software that does not go together, and variables that no role, fact or template knows.
+    """
     try:
         fleet = read_fleet(path)
     except InventoryError as error:
         if as_json:
-            click.echo(_checked(path, error.problems, ()))
+            click.echo(_checked(path, error.problems, (), ()))
             raise SystemExit(ExitCode.USAGE) from error
         raise
-    found = incompatibilities(fleet)
+    found, unknown = incompatibilities(fleet), unknown_variables(path)
     if as_json:
-        click.echo(_checked(path, (), found))
+        click.echo(_checked(path, (), found, unknown))
     else:
-        count = "1 incompatibility" if len(found) == 1 else f"{len(found)} incompatibilities"
-        said = count if found else "no problems"
+        counts = [_counted(len(found), "incompatibility", "incompatibilities")] if found else []
+        counts += [_counted(len(unknown), "unknown variable", "unknown variables")] if unknown else []
+        said = ", ".join(counts) or "no problems"
         click.echo(f"{path}: {len(fleet.nodes)} hosts, {len(fleet.partitions)} partitions, {said}")
+        if unknown:
+            click.echo("\n" + "\n".join(printable(str(one)) for one in unknown))
         for one in found:
             click.echo(f"\n{fold(one.hosts)}: {one.sentence}")
             click.echo(f"  rule: {one.rule}\n  from: {one.source}\n  do:   {one.remedy}")
-    if found:
+    if found or unknown:
         raise SystemExit(ExitCode.FINDINGS)
 
 
-def _checked(path: Path, problems: Sequence[str], found: Sequence[Incompatibility]) -> str:
-    told = {"inventory": str(path), "problems": list(problems), "incompatibilities": [asdict(one) for one in found]}
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _checked(
+    path: Path, problems: Sequence[str], found: Sequence[Incompatibility], unknown: Sequence[UnknownVariable]
+) -> str:
+    told = {
+        "inventory": str(path),
+        "problems": list(problems),
+        "incompatibilities": [asdict(one) for one in found],
+        "unknown_variables": [asdict(one) for one in unknown],
+    }
     return json.dumps(told, indent=2)
 
 

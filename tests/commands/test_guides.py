@@ -16,7 +16,7 @@ def test_every_command_of_a_guide_exists_and_takes_these_words(guide: Path) -> N
     text = guide.read_text()
     typed = re.findall(r"^    (?:\$ )?(fleetward .*)$|`(fleetward (?:[a-z]+ )+[^`]*)`", text, re.MULTILINE)
     lines = [block or inline for block, inline in typed]
-    assert len(lines) > 5
+    assert lines
     for line in lines:
         if not line.endswith("--"):  # what something is put behind
             check_words(line)

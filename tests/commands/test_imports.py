@@ -32,6 +32,7 @@ main()
                 "autopilot",
                 "check",
                 "config",
+                "fingerprint",
                 "job-map",
                 "release",
             )

@@ -97,6 +97,44 @@ def test_a_site_accepts_a_rule_in_its_inventory(incompatible: Path) -> None:
     )
 
 
+@pytest.fixture
+def misspelt(tmp_path: Path) -> Path:
+    """Return a copy of the lab's inventory with a variable of a role misspelt, and one of the site's own."""
+    copy = tmp_path / "misspelt"
+    shutil.copytree(INVENTORIES / "lab", copy)
+    (copy / "group_vars/all/more.yml").write_text("common_timezon: Etc/UTC\nours_x: 1\n")
+    return copy
+
+
+def test_check_says_which_variables_nothing_knows_and_exits_5(misspelt: Path) -> None:
+    done = run("check", "-i", misspelt)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert "4 hosts, 2 partitions, 2 unknown variables\n" in done.stdout
+    assert (
+        "\ngroup_vars/all/more.yml: common_timezon: the role common has no such variable; "
+        "did you mean common_timezone?\n" in done.stdout
+    )
+    told = json.loads(run("check", "-i", misspelt, "--json").stdout)
+    assert [one["name"] for one in told["unknown_variables"]] == ["common_timezon", "ours_x"]
+
+
+def test_a_site_declares_which_variables_are_its_own(misspelt: Path) -> None:
+    (misspelt / "group_vars/all/own.yml").write_text("fleet_own_prefixes: [ours_, common_]\n")
+    assert "1 unknown variable\n" in run("check", "-i", misspelt).stdout
+    (misspelt / "group_vars/all/own.yml").write_text("fleet_own_prefixes: 'ours-'\n")
+    done = run("check", "-i", misspelt)
+    assert done.returncode == 2
+    assert "fleet_own_prefixes.0: 'ours-' does not match" in done.stderr
+
+
+def test_an_encrypted_file_of_variables_is_let_alone(tmp_path: Path) -> None:
+    copy = tmp_path / "encrypted"
+    shutil.copytree(INVENTORIES / "lab", copy)
+    (copy / "group_vars/all/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3061\n3062\n")
+    done = run("check", "-i", copy)
+    assert (done.returncode, done.stdout[-12:]) == (0, "no problems\n")
+
+
 def test_list_folds_the_hosts_of_every_group() -> None:
     done = run("list", "-i", INVENTORIES / "example")
     assert "slurm_node" in done.stdout

@@ -6,7 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fleetward.exporters.gpu.readings import Census, GpuIdentity, GpuReading
 from fleetward.node import fingerprint
 from fleetward.node.fingerprint import read_parts
 from fleetward.node.probes.gpus import Gpus
@@ -104,6 +107,23 @@ def test_letters_that_a_terminal_would_mind_are_taken_out(node_files: "NodeFiles
     assert kernel is not None
     assert kernel.startswith("6.8 [2J")
     assert len(kernel) == 200
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=250)] * 3)
+def test_whatever_stands_in_files_and_firmware_the_head_reads_what_is_told(
+    node_files: "NodeFiles", monkeypatch: pytest.MonkeyPatch, kernel: str, firmware: str, serial: str
+) -> None:
+    identity = GpuIdentity(index=0, pci_bus_id="0000:1b:00.0", serial=serial, uuid=firmware)
+    found = Gpus(Census(count=1), (GpuReading(identity, None),))
+    monkeypatch.setattr(fingerprint, "read_gpus", lambda _: found)
+    node_files.write("proc/sys/kernel/osrelease", kernel)
+    node_files.write("sys/class/infiniband/mlx5_0/fw_ver", firmware)
+    head = told(node_files)
+    assert head.hcas is not None
+    assert head.hcas[0].device == "mlx5_0"
+    assert head.gpus is not None
+    assert len(head.gpus) == 1
 
 
 def test_gpus_that_nobody_can_ask_are_unknown(node_files: "NodeFiles", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from played_receiver import says, serving
 
 from fleetward.model.gpu_faults import Action, Severity
 from fleetward.model.node_settings import DaemonAddress
-from fleetward.node.daemon import Reception, Sent, send
+from fleetward.node.daemon import Kind, Reception, Sent, send
 from fleetward.node.reports import MOST_BYTES, MOST_FINDINGS, as_json, health_report
 from fleetward.node.results import Context, Finding, Problem, Status
 
@@ -136,6 +136,25 @@ def test_a_daemon_below_a_path_is_found_and_a_name_stays_one_piece_of_it(token: 
     with serving(says(200, TAKES)) as daemon:
         assert send(DaemonAddress(f"{daemon.url}/fleet", token), "a/../b?", REPORT).reception is Reception.TAKEN
     assert daemon.posts[0][0] == "/fleet/v1/nodes/a%2F..%2Fb%3F/health"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reception"),
+    [
+        (200, b'{"changed": false}', Reception.TAKEN),
+        (200, TAKES, Reception.AWAY),
+        (200, b'{"changed": "no"}', Reception.AWAY),
+        (404, b'{"error": "there is no node gpu001 in this fleet"}', Reception.REFUSED),
+        (503, b'{"error": "later"}', Reception.AWAY),
+    ],
+)
+def test_a_fingerprint_has_a_path_and_an_answer_of_its_own(
+    token: Path, status: int, body: bytes, reception: Reception
+) -> None:
+    with serving(says(status, body)) as daemon:
+        sent = send(DaemonAddress(daemon.url, token), "gpu001", b"{}", 10, Kind.FINGERPRINT)
+    assert [path for path, _, _ in daemon.posts] == ["/v1/nodes/gpu001/fingerprint"]
+    assert sent.reception is reception
 
 
 def test_without_a_daemon_nothing_is_sent() -> None:

@@ -156,7 +156,7 @@ def test_commands_that_pages_name_are_there() -> None:
     for noun, *verbs in named:
         command = cli.get_command(context, noun)
         assert command is not None, noun
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and (verbs or not command.invoke_without_command):
             assert verbs[0] in command.commands, (noun, verbs)
 
 

@@ -82,5 +82,5 @@ def test_another_burn_in_or_a_partner_is_waited_for_and_not_for_ever(step: Call)
 
 def test_where_there_is_no_inventory_it_says_so(step: Call) -> None:
     action = Qualify(NoBurnIns(), PlayedClock())
-    with pytest.raises(UsageError, match="provision.inventory"):
+    with pytest.raises(UsageError, match=r"provision\.inventory"):
         action.act(step, action.prepare(step), lambda _: None)
