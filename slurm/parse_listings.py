@@ -43,7 +43,7 @@ T = TypeVar("T")
 # In `scontrol -o show nodes` everything from here on is free text or of no use.
 _NODE_TAIL = re.compile(r" (?=(?:CurrentWatts|Reason|Comment|Extra)=)")
 _NODE_FIELD = re.compile(r"(?:^|(?<= ))([A-Z][A-Za-z]*)=(\S*)")
-_REASON = re.compile(r"(?:^| )Reason=(?P<why>.*?)(?= Comment=| Extra=|$)", re.DOTALL)
+_REASON = re.compile(r"(?:^| )Reason=(?P<why>.*?)(?= Comment=| Extra=|(?<=\]) ReservationName=|$)", re.DOTALL)
 _STAMP = re.compile(r"(?P<why>.*)\[(?P<who>[^\s\[\]@]*)@(?P<when>\d+)\](?P<more>.*)", re.DOTALL)
 _ESTIMATE = re.compile(
     r"Job \d+ to start at (?P<at>\d+)(?: \w+)? using (?P<cpus>\d+) processors on nodes (?P<nodes>\S+)"

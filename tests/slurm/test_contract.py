@@ -185,6 +185,10 @@ def test_nodes_that_are_reserved_take_its_jobs_alone_and_lose_none(idle: Case) -
         eventually(lambda: client.job(inside).job.ended)
         client.reserve("burn-in", ["gpu002"], "root")
         assert client.reservations().items[0].nodes == ("gpu002",)
+        client.drain("gpu002", "riser of ada")
+        drained = next(node for node in client.nodes().items if node.name == "gpu002")
+        assert (drained.reason, drained.reason_by) == ("riser of ada", "root")
+        client.resume("gpu002")
     finally:
         client.unreserve("burn-in")
     assert client.reservations().items == ()

@@ -64,6 +64,19 @@ def test_a_node_is_read_with_its_gpus_and_reason() -> None:
     assert unread == ()
 
 
+@pytest.mark.parametrize(
+    ("tail", "reason", "by"),
+    [
+        ("Reason=riser [ada@1795220599] ReservationName=burn-in", "riser", "ada"),
+        ("Reason=what ReservationName=x says [ada@1795220599]", "what ReservationName=x says", "ada"),
+        ("ReservationName=burn-in", "", ""),
+    ],
+)
+def test_a_reservation_is_no_part_of_the_reason(tail: str, reason: str, by: str) -> None:
+    (found,), _ = parse_listings.nodes(node("gpu001", tail=tail) + "\n")
+    assert (found.reason, found.reason_by) == (reason, by)
+
+
 @given(st.text().filter(lambda text: "\nNodeName=" not in f"\n{text}"))
 def test_no_reason_or_comment_changes_the_node_or_its_neighbour(text: str) -> None:
     answer = node("gpu001", tail=f"Reason=x [root@1795220599] Comment={text}") + "\n" + node("gpu002", "IDLE") + "\n"
