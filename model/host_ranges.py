@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Iterable
 
-from ClusterShell.NodeSet import NodeSet, NodeSetParseError
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetParseError
 from ClusterShell.RangeSet import RangeSet
 
 _MOST_HOSTS_OF_A_RANGE = 100_000
@@ -38,7 +38,7 @@ def expand(pattern: str) -> list[str]:
     if re.search(r"[@!&^\s]", pattern):  # operators of ClusterShell, which Slurm does not know
         raise ValueError(f"{pattern!r} is not a list of host names")
     try:
-        return sorted(NodeSet(pattern, resolver=None), key=natural_key) if pattern else []
+        return sorted(NodeSet(pattern, resolver=RESOLVER_NOGROUP), key=natural_key) if pattern else []
     except NodeSetParseError as error:
         raise ValueError(str(error)) from error
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from ClusterShell.NodeSet import NodeSet, NodeSetException
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSet, RangeSetException
 
 _remembered = lru_cache(maxsize=8192)
@@ -152,14 +152,14 @@ def hosts(text: str) -> tuple[str, ...]:
     if is_none(text):
         return ()
     try:
-        return tuple(NodeSet(text.strip(), resolver=None))
+        return tuple(NodeSet(text.strip(), resolver=RESOLVER_NOGROUP))
     except NodeSetException as error:
         raise ValueError(f"not a list of hosts: {text!r}") from error
 
 
 def folded(names: Iterable[str]) -> str:
     """Return the list of these hosts as Slurm writes it: `gpu[001-002],head`."""
-    return str(NodeSet.fromlist(names, resolver=None))
+    return str(NodeSet.fromlist(names, resolver=RESOLVER_NOGROUP))
 
 
 def _gpu_entries(text: str) -> Iterator[tuple[str, int, str]]:
