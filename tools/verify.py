@@ -57,7 +57,8 @@ PIECES = (
         pytest(f"the traps of submitting, on {suite}", 9, "-m", "verify", "--suite", suite, "tests/slurm/test_traps.py")
         for suite in ("trixie", "forky")
     ),
-    pytest("a change through eight nodes", 25, "-m", "verify", "tests/e2e/test_change.py"),
+    pytest("a change through eight nodes", 14, "-m", "verify", "tests/e2e/test_change.py"),
+    pytest("nodes burned in, and the gate", 8, "-m", "verify", "tests/e2e/test_qualify.py"),
     pytest("two labs side by side", 4, "-m", "verify", "tests/e2e/test_two_labs.py"),
     pytest("a disk that fills up during a build", 1, "-m", "verify", "tests/lab/test_bad_machine.py"),
     pytest("spoilt roles, which their scenarios notice", 20, "-m", "verify", "tests/roles/test_role_mutants.py"),
