@@ -51,7 +51,7 @@ test: lint unit ## all that fits into forty minutes: lint, tests, a whole lab, M
 	$(AS_ROOT) tools/molecule.sh --baked munge slurm_node
 
 .PHONY: verify
-verify: setup-dev ## what is too long for `make test`, a part of it at a time (SHARD=1/4)
+verify: setup-dev ## what is too long for `make test`, a part of it at a time (SHARD=1/5)
 	$(AS_ROOT) $(BIN)/python tools/verify.py --shard $(SHARD)
 
 .PHONY: bench
