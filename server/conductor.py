@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fleetward.model.changes import Change, ChangeNode, ChangeState, NodeState
-from fleetward.model.claims import owned_reason
+from fleetward.model.claims import is_burn_in, owned_reason
 from fleetward.model.errors import ConflictError, FleetwardError, UsageError
 from fleetward.model.runs import Mode, Run, RunState, StepState
 from fleetward.operations.change.batches import why_not
@@ -83,7 +83,7 @@ class Conductor:
 
     def _begin(self, change: Change, name: str, node: Node | None) -> None:
         baton = self._baton
-        why = f"{name} is gone from Slurm" if node is None else _why_not(change, node)
+        why = f"{name} is gone from Slurm" if node is None else self._why_not(change, node)
         if why:
             baton.changes.leave_out(change.id, name, why)
             return
@@ -93,6 +93,20 @@ class Conductor:
         if run is not None:
             self._room -= 1
             baton.executor.wake(run)
+
+    def _why_not(self, change: Change, node: Node) -> str:
+        """Say why a node whose turn has come is left as it is; one that this very change holds is taken up again.
+
+        Its reason may name a burn-in that it failed in the change's own run, which is what the second turn is for.
+        """
+        own = owned_reason(node.reason)
+        if own is not None and own.owner == change.owner:
+            return ""
+        if own is not None and is_burn_in(own.owner):
+            owners = {claim.owner for claim in self._baton.keeper.claims_on(node.name)}
+            if change.owner in owners:
+                return ""
+        return why_not(node)
 
     def _wind_up(self, change: Change) -> None:
         """End the runs of an aborted change, and give back the nodes to which nothing was done yet."""
@@ -134,12 +148,6 @@ def changed_by(run: Run) -> tuple[str, ...]:
         for step in run.steps
         if step.index >= drained and step.state in _BEGUN and step.action not in _HARMLESS
     )
-
-
-def _why_not(change: Change, node: Node) -> str:
-    """Say why a node whose turn has come is left as it is; one that this very change holds is taken up again."""
-    own = owned_reason(node.reason)
-    return "" if own is not None and own.owner == change.owner else why_not(node)
 
 
 def page_problem(params: Collection[str]) -> None:

@@ -193,3 +193,24 @@ def test_a_round_that_slurm_does_not_answer_in_is_made_up_for(at_rest: Daemon, s
     eventually(lambda: {at_rest.run(1)["state"], at_rest.run(2)["state"]} == {"done"})
     at_rest.made.autopilot.round()
     assert at_rest.get("/v1/changes/1")["change"]["why"] == "2 done"
+
+
+def test_a_node_that_failed_its_burn_in_in_the_change_has_a_second_turn(at_rest: Daemon, slurm: PlayedSlurm) -> None:
+    at_rest.player.fails["gpu001"] = "no driver"
+    begun(at_rest, "gpu001")
+    runs_come_to(at_rest, "failed")
+    at_rest.made.autopilot.round()
+    assert found(at_rest)["gpu001"][0] == "failed"
+    slurm.drain("gpu001", "fleetward:q7 node_problem: dcgm_medium failed")  # its claim is there beside the change's
+    at_rest.player.fails.clear()
+    at_rest.ask("/v1/changes/1/resume", retry=True)
+    at_rest.made.autopilot.round()
+    runs_come_to(at_rest, "done", 2)
+
+
+def test_one_that_another_burn_in_holds_is_left_as_it_is(at_rest: Daemon, slurm: PlayedSlurm) -> None:
+    planned = at_rest.ask("/v1/changes", **asked("gpu[001-002]"))["change"]
+    slurm.drain("gpu001", "fleetward:q7 node_problem: dcgm_medium failed")
+    at_rest.ask("/v1/changes/1/approve", digest=planned["digest"])
+    at_rest.made.autopilot.round()
+    assert found(at_rest)["gpu001"][0] == "left_out"
