@@ -25,7 +25,7 @@ from fleetward.runbooks.engine import Engine
 from fleetward.runbooks.nodes import NodeKeeper
 from fleetward.runbooks.prometheus import HttpPrometheus, Prometheus
 from fleetward.server.autopilot import MOST_INCIDENTS, NOT_CLOSED, Autopilot, Hands
-from fleetward.server.burn_ins import BurnInService, Records
+from fleetward.server.burn_ins import BurnInService
 from fleetward.server.burner import Burner
 from fleetward.server.changes import ChangeService
 from fleetward.server.conductor import Baton, Conductor
@@ -40,6 +40,7 @@ from fleetward.server.node_reports import Records as ReportRecords
 from fleetward.server.service import Backing, Service
 from fleetward.server.shelf import Shelf
 from fleetward.server.site import Site
+from fleetward.server.standings import Records, Standings
 from fleetward.server.watch import Asked, Interest, Source
 from fleetward.slurm.backends import connect
 from fleetward.slurm.client import SlurmClient
@@ -172,7 +173,7 @@ def make(settings: Settings, database: Database, still_alone: Callable[[], None]
             claims.open,
             lambda: [node.name for node in slurm.reading.value.nodes] if slurm.reading.value else [],
             changes.going,
-            burn_ins.standings,
+            burn_ins.standings.recent,
         )
     )
     reports = NodeReports(ReportRecords(events, intake, Reports(registry), Fingerprints(database)), nodes)
@@ -189,7 +190,8 @@ def _burn_ins(
     site = Site(Path(settings.provision.inventory) if settings.provision.inventory else None)
     records = Records(BurnIns(database), Certificates(database), Fingerprints(database), Claims(database))
     news = threading.Event()
-    service = BurnInService(records, site, out.acting, keeper, own.required or None, news.set)
+    standings = Standings(records, site, own.required or None)
+    service = BurnInService(records, standings, site, out.acting, keeper, own.required or None, news.set)
     kit = Kit(
         burn_ins=records.burn_ins,
         claims=records.claims,
@@ -199,9 +201,10 @@ def _burn_ins(
         logs=JobLogs(out.runner, own.log_folder),
         settings=own,
         user=getpass.getuser(),
-        standings=service.standings,
+        standings=standings.all,
+        void_changed=standings.void_changed,
         most_lapsed=guardrail.allowed,
     )
     burner = Burner(kit, news)
-    service.kept = lambda: burner.kept
+    standings.kept = lambda: burner.kept
     return service, burner

@@ -25,7 +25,7 @@ def burn_in_routes(burn_ins: BurnInService) -> tuple[tuple[str, str, Handler], .
         ("GET", "/v1/burn-ins/{id}", lambda ask: burn_ins.show(ask.number("id"))),
         ("GET", "/v1/burn-ins/{id}/jobs/{job}", lambda ask: burn_ins.log(ask.number("id"), ask.number("job"))),
         ("POST", "/v1/burn-ins/{id}/abort", abort),
-        ("GET", "/v1/standings", lambda ask: burn_ins.standings()),
-        ("GET", "/v1/standings/{node}", lambda ask: burn_ins.standing(ask.path["node"])),
+        ("GET", "/v1/standings", lambda ask: burn_ins.standings.all()),
+        ("GET", "/v1/standings/{node}", lambda ask: burn_ins.standings.of(ask.path["node"])),
         ("POST", "/v1/nodes/{node}/clear", clear),
     )

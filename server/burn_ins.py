@@ -1,48 +1,30 @@
 """What people and runs may ask of burn-ins: each request of the interface as one method, without HTTP."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from fleetward.model.burn_ins import (
     BurnIn,
     BurnInJob,
-    CertificateRow,
-    NodeStanding,
     StartedBurnIn,
 )
 from fleetward.model.claims import Claim, is_burn_in, owned_reason
 from fleetward.model.errors import ConflictError, UsageError
 from fleetward.model.fleet import Node
 from fleetward.operations.qualification.batch import limit_of
-from fleetward.operations.qualification.certificate import Judged, Standing, standing
+from fleetward.operations.qualification.certificate import Standing
 from fleetward.operations.qualification.course import Candidate, check
-from fleetward.operations.qualification.fingerprint import Fingerprint, FingerprintError, read_fingerprint
-from fleetward.operations.qualification.outcomes import certificate_of
 from fleetward.operations.qualification.workload import Scope, Workload
 from fleetward.operations.qualification.workload_list import required, workload
 from fleetward.runbooks.nodes import NodeKeeper, is_out
 from fleetward.server.site import Site
+from fleetward.server.standings import Records, Standings
 from fleetward.slurm.answers import Node as SlurmNode
 from fleetward.slurm.client import SlurmClient
-from fleetward.store.burn_ins import BurnIns, NewBurnIn
-from fleetward.store.certificates import Certificates
-from fleetward.store.claims import Claims
-from fleetward.store.fingerprints import Fingerprints
+from fleetward.store.burn_ins import NewBurnIn
 
 MOST_BURN_INS = 1000
 WAIT_SECONDS = 12 * 3600.0
 """That jobs of others on the nodes may still take, beside what the workloads take themselves."""
-
-
-@dataclass(frozen=True)
-class Records:
-    """What is on record."""
-
-    burn_ins: BurnIns
-    certificates: Certificates
-    fingerprints: Fingerprints
-    claims: Claims
 
 
 class BurnInService:
@@ -51,6 +33,7 @@ class BurnInService:
     def __init__(
         self,
         records: Records,
+        standings: Standings,
         site: Site,
         slurm: SlurmClient,
         keeper: NodeKeeper,
@@ -59,12 +42,12 @@ class BurnInService:
     ) -> None:
         """`site_list` is what the site requires, None for the usual; `news` has the next round come at once."""
         self._records = records
+        self.standings = standings
         self._site = site
         self._slurm = slurm
         self._keeper = keeper
         self._site_list = site_list
         self._news = news
-        self.kept: Callable[[], frozenset[str]] = frozenset
 
     def start(
         self,
@@ -148,40 +131,6 @@ class BurnInService:
             self._keeper.release(node, claim.owner, f"{who}: {why}")
         return tuple(held)
 
-    def standings(self) -> tuple[NodeStanding, ...]:
-        """Return how every node that runs jobs stands; UsageError where the inventory cannot be used."""
-        rows = self._records.certificates.latest()
-        told = self._records.fingerprints.all()
-        now, kept = datetime.now(UTC), self.kept()
-        found = []
-        for name, node in self._site.nodes().items():
-            row = rows.get(name)
-            newest = told.get(name)
-            later = newest.parts if newest is not None and row is not None and newest.told_at > row.issued_at else None
-            judged = self._judged(node, row, later, now)
-            found.append(NodeStanding(name, str(judged.standing), judged.why, judged.told, row, name in kept))
-        return tuple(found)
-
-    def standing(self, node: str) -> NodeStanding:
-        """Return how one node stands; UsageError where there is none of this name."""
-        found = next((one for one in self.standings() if one.node == node), None)
-        if found is None:
-            raise UsageError(f"the inventory has no node {node[:100]!r} that runs jobs")
-        return found
-
-    def _judged(self, node: Node, row: CertificateRow | None, parts: str | None, now: datetime) -> Judged:
-        """Judge a certificate by what the node told later than it was issued, if anything."""
-        profile = node.profile
-        if row is None or profile is None:
-            return standing(None, None, now)
-        try:
-            certificate = certificate_of(row)
-            fingerprint: Fingerprint = read_fingerprint(parts) if parts is not None else certificate.fingerprint
-        except FingerprintError as error:
-            return Judged(Standing.VOID, (str(error),))
-        needed = required(profile, self._site_list)
-        return standing(certificate, fingerprint, now, profile=profile.name, required=needed)
-
     def _partner(self, name: str, workloads: Sequence[str]) -> list[str]:
         """Return an idle, qualified node to test one with; none where its workloads want no other node.
 
@@ -198,7 +147,7 @@ class BurnInService:
         declared = self._site.nodes()
         fit = [
             declared[one.node]
-            for one in self.standings()
+            for one in self.standings.all()
             if one.standing == Standing.VALID and one.node in idle - busy and one.node != name
         ]
         alike = [one for one in fit if one.profile == node.profile]

@@ -78,6 +78,7 @@ class Burner:
     def round(self) -> bool:
         """Look at everything once; return whether a burn-in is under way."""
         kit = self._kit
+        kit.void_changed()
         going = kit.burn_ins.going()
         listing = kit.slurm.jobs().items if going else ()
         for each in going:

@@ -36,6 +36,8 @@ class Kit:
     """Whose jobs they are: the daemon's."""
     standings: Callable[[], Collection[NodeStanding]]
     """How each node of the fleet stands; OutOfReachError or UsageError where that cannot be told."""
+    void_changed: Callable[[], None]
+    """Revokes the certificates of nodes that have changed."""
     most_lapsed: Callable[[int], int]
     """How many nodes whose certificate has lapsed the gate may keep out at once, of so many nodes."""
 

@@ -16,11 +16,9 @@ class Certificates:
         self._database = database
 
     def latest(self) -> Mapping[str, CertificateRow]:
-        """Return the newest certificate of each node that has one which was not revoked."""
+        """Return the newest certificate of each node that ever had one, revoked or not."""
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                "select distinct on (node) * from certificates where revoked_at is null order by node, id desc"
-            )
+            rows = connection.execute("select distinct on (node) * from certificates order by node, id desc")
             return {row["node"]: burn_in_rows.certificate(row) for row in rows}
 
     def revoke(self, node: str, why: str) -> int:

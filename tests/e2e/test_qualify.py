@@ -186,7 +186,7 @@ def test_a_node_that_fails_is_held_and_returns_when_it_passes(fleet: Lab) -> Non
         ended = qualify(fleet, "start", "gpu[002-003]", "--wait", code=1)
     assert ended["why"] == "1 passed, 1 failed"
     assert reason(fleet, "gpu003").startswith(f"fleetward:q{ended['id']} node_problem: dcgm_medium failed")
-    assert standing(fleet)["gpu003"] == "missing"
+    assert standing(fleet)["gpu003"] == "void"
     assert qualify(fleet, "start", "gpu003", "--wait")["why"] == "1 passed"
     assert reason(fleet, "gpu003") == "none"
     assert standing(fleet)["gpu003"] == "valid"

@@ -1,5 +1,6 @@
 """Burn-ins carried out by the daemon, a round at a time: reservation, jobs, logs, certificates, and what is held."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_a_node_that_fails_is_held_loses_its_certificate_and_can_be_tested_again
     assert results(passed, 2) == {"gpu001": "passed", "gpu002": "failed"}
     assert passed.slurm.nodes_now["gpu002"].reason.startswith("fleetward:q2 node_problem: dcgm_medium failed: ")
     assert "DRAIN" not in passed.slurm.nodes_now["gpu001"].flags
-    assert standings(passed)["gpu002"] == "missing"
+    assert passed.get("/v1/standings/gpu002")["why"] == ["it failed in q2"]
 
     begin(passed, "gpu002")
     rounds(passed)
@@ -253,6 +254,9 @@ class TestStandings:
         record.tell("gpu001", OTHER_PARTS, "a" * 64, issued + timedelta(minutes=1))
         found = passed.get("/v1/standings/gpu001")
         assert (found["standing"], found["why"]) == ("void", ["kernel was upgraded from 6.12.48 to 6.12.49"])
+        rounds(passed, 1)
+        record.tell("gpu001", json.dumps({"driver": "580.95.05"}), "b" * 64, issued + timedelta(minutes=2))
+        assert passed.get("/v1/standings/gpu001")["standing"] == "void", "what cannot be read any more is no way back"
 
     def test_what_is_told_is_in_the_metrics(self, passed: Daemon) -> None:
         page = passed.public.get("/metrics").text

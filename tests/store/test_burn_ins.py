@@ -322,7 +322,9 @@ class TestFinish:
         before = certificates.latest()
         again = burn_ins.begin(new)
         burn_ins.finish(again.id, {"gpu001": FAILED, "gpu002": UNKNOWN})
-        assert certificates.latest() == {"gpu002": before["gpu002"]}
+        now = certificates.latest()
+        assert now["gpu002"] == before["gpu002"]
+        assert (now["gpu001"].id, now["gpu001"].revoked_why) == (before["gpu001"].id, f"it failed in q{again.id}")
         assert burn_ins.get(again.id).nodes[1].why == tuple(UNKNOWN.why)
         assert burn_ins.get(begun.id).nodes[0].certificate == before["gpu001"].id
         with database.transaction() as connection:

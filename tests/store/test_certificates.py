@@ -60,10 +60,12 @@ def test_one_that_has_expired_is_told_all_the_same(certificates: Certificates, p
 
 def test_what_is_revoked_leaves_no_older_one_to_fall_back_on(certificates: Certificates, passes: Passes) -> None:
     passes("gpu001")
-    passes("gpu001")
-    other = passes("gpu002")
+    newest = passes("gpu001")
+    passes("gpu002")
     assert certificates.revoke("gpu001", "its GPU was replaced") == 2
-    assert {node: one.id for node, one in certificates.latest().items()} == {"gpu002": other}
+    found = certificates.latest()
+    assert (found["gpu001"].id, found["gpu001"].revoked_why) == (newest, "its GPU was replaced")
+    assert found["gpu002"].revoked_at is None
     assert certificates.revoke("gpu001", "once more") == 0
 
 
