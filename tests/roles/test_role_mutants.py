@@ -78,6 +78,27 @@ MUTANTS = (
         "['apt-mark', 'manual']",
         "test_the_holds_alone_keep_the_version",
     ),
+    Mutant(
+        "logging",
+        "templates/receive.conf.j2",
+        '    set $.fleetward_host = lookup("fleetward_hosts", $fromhost-ip);\n',
+        "    set $.fleetward_host = $hostname;\n",
+        "test_a_host_cannot_write_into_anothers_log",
+    ),
+    Mutant(
+        "hardening",
+        "templates/filter.nft.j2",
+        "policy drop;",
+        "policy accept;",
+        "test_what_is_not_declared_gets_no_answer_and_what_is_does",
+    ),
+    Mutant(
+        "storage",
+        "vars/main.yml",
+        "(['_netdev'] if needed else ['_netdev', 'nofail'])",
+        "['_netdev']",
+        "test_no_start_waits_for_a_mount_but_for_one_that_is_needed",
+    ),
     Mutant("slurm_node", "tasks/run.yml", "    enabled: true\n", "", "test_it_comes_back_with_the_host"),
     Mutant(
         "slurm_client",
