@@ -33,6 +33,7 @@ lint: setup-dev ## ruff, mypy, import contracts, ansible-lint, yamllint, shellch
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p fleetward.roles.slurm_controller.module_utils -p fleetward.roles.slurm_controller.library
+	$(BIN)/mypy -p fleetward.roles.mig.module_utils -p fleetward.roles.mig.library
 	$(BIN)/mypy -p fleetward.playbooks.library
 	MYPYPATH=examples/digits $(BIN)/mypy examples/digits
 	$(BIN)/lint-imports

@@ -181,3 +181,21 @@ def test_a_modulefile_names_the_toolkits_own_folders() -> None:
     assert text.startswith("#%Module1.0\n"), "else it is no modulefile"
     assert "setenv CUDA_HOME /usr/local/cuda-13.0" in text.splitlines()
     assert "prepend-path PATH /usr/local/cuda-13.0/bin" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_it"),
+    [
+        ({"stdout": "Cuda compilation tools, release 12.8, V12.8.93"}, True),
+        ({"stdout": "Cuda compilation tools, release 12.8"}, True),
+        ({"stdout": "Cuda compilation tools, release 12.80, V12.80.1"}, False),
+        ({"stdout": "Cuda compilation tools, release 11.8, V11.8.89"}, False),
+        ({"msg": "[Errno 2] No such file or directory"}, False),
+    ],
+)
+def test_a_compiler_is_of_the_release_that_it_lies_under_or_it_is_refused(said: dict[str, str], is_it: bool) -> None:
+    assertion = read("tasks/run.yml")[1]["ansible.builtin.assert"]
+    one = {"item": {"key": "12.8", "value": "/usr/local/cuda-12.8"}, **said}
+    made = role(item=one)
+    assert made.evaluate_conditional(assertion["that"]) is is_it
+    assert "cuda_package" in made.template(assertion["fail_msg"])

@@ -125,13 +125,18 @@ def refusal(templar: Templar) -> tuple[str, str] | None:
         ({"kubernetes_node_toolkit_version": ""}, "The toolkit's version must be said", ['is ""', '"1.18.0"']),
         (
             {"kubernetes_node_containerd_version": "2.x"},
-            "Containerd must have the name of a package and a version",
+            "Containerd must have the name of a package, a version and an image",
             ['"2.x"', '"2.1"'],
         ),
         (
             {"kubernetes_node_containerd_package": "containerd=2.1"},
-            "Containerd must have the name of a package and a version",
+            "Containerd must have the name of a package, a version and an image",
             ['"containerd=2.1"', "name alone"],
+        ),
+        (
+            {"kubernetes_node_sandbox_image": "pause latest"},
+            "Containerd must have the name of a package, a version and an image",
+            ['"pause latest"', "kubeadm config images list"],
         ),
         (
             {"fleet_kubernetes": "1.35", "fleet_container_toolkit": "1.17.8"},
@@ -224,6 +229,8 @@ def test_a_token_that_is_none_is_refused_and_not_shown() -> None:
         {"kubernetes_node_repository_url": "http://mirror.site/v1.36"},
         {"fleet_hardware_profile": "store", "kubernetes_node_toolkit_version": ""},
         {"kubernetes_node_api_server": "[fd00::1]:6443"},
+        {"kubernetes_node_sandbox_image": "registry.site:5000/k8s/pause:3.10"},
+        {"kubernetes_node_sandbox_image": f"registry.k8s.io/pause:3.10@sha256:{'0123' * 16}"},
         {"__kubernetes_node_slurmd": said("")},
         {
             **dict.fromkeys(("kubernetes_node_api_server", "kubernetes_node_token_file"), ""),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,12 +21,12 @@ HELD = {"containerd", "kubeadm", "kubectl", "kubelet", "nvidia-container-toolkit
 JOINS_BY = "abcdef.0123456789abcdef"
 
 
-def provision(*arguments: str, **given: object) -> subprocess.CompletedProcess[str]:
+def provision(*arguments: str, roles: str = str(ROOT / "roles"), **given: object) -> subprocess.CompletedProcess[str]:
     """Run the role once more, with other variables."""
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "playbooks/ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_ROLES_PATH": roles,
         "ANSIBLE_LOOKUP_PLUGINS": str(ROOT / "playbooks/lookup_plugins"),
         "ANSIBLE_NOCOLOR": "1",
     }
@@ -125,11 +126,16 @@ def test_containerd_runs_and_comes_back_with_the_host(on: On) -> None:
     assert "Server:" in on("gpu002").check_output("ctr version")
 
 
-def test_a_configuration_that_containerd_does_not_read_never_takes_the_old_ones_place(on: On) -> None:
+def test_a_configuration_that_containerd_does_not_read_never_takes_the_old_ones_place(on: On, tmp_path: Path) -> None:
+    copy = shutil.copytree(ROOT / "roles/kubernetes_node", tmp_path / "kubernetes_node")
+    with (copy / "templates/containerd.toml.j2").open("a") as template:
+        template.write("[spoilt\n")
     before = on("gpu002").file("/etc/containerd/config.toml").content_string
-    done = provision(kubernetes_node_sandbox_image=["not", "text"])
-    assert done.returncode != 0
+    done = provision(roles=f"{tmp_path}:{ROOT / 'roles'}")
+    assert done.returncode == 2
+    assert "failed to validate" in done.stdout
     assert on("gpu002").file("/etc/containerd/config.toml").content_string == before
+    assert on("gpu002").service("containerd").is_running
 
 
 def test_the_kubelet_reads_the_nodes_own_settings_and_comes_back_with_the_host(
