@@ -428,7 +428,13 @@ def test_ctrl_c_ends_the_following_with_130(program: Program, log: Path) -> None
     argv = [sys.executable, "-m", "fleetward", "logs", "12", "--follow", "--file", str(log)]
     variables = os.environ | {"PATH": f"{path}:/usr/bin:/bin", "FLEETWARD_SLURM_BACKEND": "command-line"}
     program("squeue", 'echo "Unable to contact slurm controller" >&2; exit 1')
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables) as process:
+    # Whoever runs the tests in the background of a shell has them, and what they start, ignore it.
+    listens = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables)
+    finally:
+        signal.signal(signal.SIGINT, listens)
+    with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"one\n"
         process.send_signal(signal.SIGINT)
