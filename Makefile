@@ -34,13 +34,14 @@ lint: setup-dev ## ruff, mypy, import contracts, ansible-lint, yamllint, shellch
 	$(BIN)/mypy
 	$(BIN)/mypy -p fleetward.roles.slurm_controller.module_utils -p fleetward.roles.slurm_controller.library
 	$(BIN)/mypy -p fleetward.roles.mig.module_utils -p fleetward.roles.mig.library
+	$(BIN)/mypy -p fleetward.roles.tuning.library
 	$(BIN)/mypy -p fleetward.playbooks.library
 	MYPYPATH=examples/digits $(BIN)/mypy examples/digits
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --strict --offline
 	$(BIN)/python tools/role_readme.py --check
-	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh)
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh roles/*/files/*.sh)
 
 .PHONY: unit
 unit: setup-dev ## tests that need no container

@@ -556,6 +556,28 @@ def test_swap_is_what_the_kernel_says(swaps: str, left: list[str]) -> None:
     assert value(role(__kubernetes_node_swaps_said={"content": content}), "__kubernetes_node_swaps") == left
 
 
+def test_what_the_kernel_did_not_let_the_role_do_is_told() -> None:
+    def told(module: bool, forwards: str, swaps: str) -> Any:  # noqa: ANN401  a list of str, by Jinja
+        results = [
+            {"item": {"key": "overlay"}, "stat": {"exists": True}},
+            {"item": {"key": "br_netfilter"}, "stat": {"exists": module}},
+        ]
+        bridges = [f"net.bridge.bridge-nf-call-ip{version}tables = 1" for version in ("6", "")]
+        made = role(
+            __kubernetes_node_modules_there={"results": results},
+            __kubernetes_node_sysctls_said={"stdout_lines": [*bridges, f"net.ipv4.ip_forward = {forwards}"]},
+            __kubernetes_node_swaps_said={"content": base64.b64encode(f"Filename\n{swaps}".encode()).decode()},
+        )
+        return value(made, "__kubernetes_node_not_done")
+
+    assert told(True, "1", "") == []
+    assert told(False, "0", "/swap.img file 1 0 -2\n") == [
+        "the kernel does not have br_netfilter",
+        "the sysctls of /etc/sysctl.d/90-fleetward-kubernetes.conf are not set",
+        "swap is on, with which the kubelet does not start",
+    ]
+
+
 def test_fstabs_swap_is_commented_once_and_nothing_else() -> None:
     (task,) = (one for one in read("tasks/configure.yml") if "ansible.builtin.replace" in one)
     arguments = task["ansible.builtin.replace"]

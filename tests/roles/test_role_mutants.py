@@ -127,6 +127,20 @@ MUTANTS = (
         "    that: true",
         "test_a_toolkit_that_the_driver_does_not_run_is_refused_before_anything",
     ),
+    Mutant(
+        "infiniband",
+        "templates/slurmd.conf.j2",
+        "LimitMEMLOCK=",
+        "LimitMSGQUEUE=",
+        "test_slurmd_and_with_it_jobs_may_lock_so_much_memory",
+    ),
+    Mutant(
+        "tuning",
+        "library/tuning_settings.py",
+        "            outcome.before.setdefault(path, old)\n",
+        "            outcome.before[path] = old\n",
+        "test_settings_of_the_kernel_that_are_taken_out_are_what_they_were",
+    ),
     Mutant("slurm_node", "tasks/run.yml", "    enabled: true\n", "", "test_it_comes_back_with_the_host"),
     Mutant(
         "slurm_client",

@@ -100,7 +100,7 @@ def test_the_tools_are_there(on: On) -> None:
         "ibv_devinfo --help": "Usage: ibv_devinfo",
         "setpci --version": "setpci version",
     }.items():
-        assert answer in on("gpu001").run(f"{ask} 2>&1").stdout
+        assert answer in on("gpu001").run(f"{ask} 2>&1 || true").stdout
 
 
 def test_who_logs_in_may_lock_so_much_memory(on: On) -> None:
