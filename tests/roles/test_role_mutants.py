@@ -141,6 +141,20 @@ MUTANTS = (
         "            outcome.before[path] = old\n",
         "test_settings_of_the_kernel_that_are_taken_out_are_what_they_were",
     ),
+    Mutant(
+        "kubernetes_node",
+        "templates/containerd.toml.j2",
+        'BinaryName = "/usr/bin/nvidia-container-runtime"\n',
+        'BinaryName = "/usr/bin/runc"\n',
+        "test_containerd_itself_says_that_it_has_systemds_control_groups_and_nvidias_handler",
+    ),
+    Mutant(
+        "nvidia_device_plugin",
+        "templates/daemon-set.yml.j2",
+        "      runtimeClassName: nvidia\n",
+        "",
+        "test_the_cluster_has_namespace_runtime_class_and_the_plugin_of_the_profile",
+    ),
     Mutant("slurm_node", "tasks/run.yml", "    enabled: true\n", "", "test_it_comes_back_with_the_host"),
     Mutant(
         "slurm_client",
